@@ -16,10 +16,11 @@ from orchestrator.backends.http.answer_json import parse_answer, parse_whole_ans
 from orchestrator.backends.http.prefix_cache import CacheMode, PrefixMemory, cache_salt_of
 from orchestrator.backends.http.replicas import Replica
 from orchestrator.backends.http.retry import DEFAULT_DEADLINE_S, with_retries
+from orchestrator.backends.http.server_group import ServerGroup
 from orchestrator.backends.http.sse import EventParser
 from orchestrator.backends.http.timings import reading_s
 from orchestrator.backends.http.transport_choice import HttpxTransport, Transport, Way, transport_for
-from orchestrator.backends.http.upstream import CallSettings, PendingResponse, Serving, Upstream
+from orchestrator.backends.http.upstream import CallSettings, PendingResponse, Upstream
 from orchestrator.backends.provider_errors import TransportError, excerpt, failure_in, stream_error, too_slow
 from orchestrator.backends.relay import Relay
 from orchestrator.backends.remote_answers import ReadChunks, answer_of, calls_of, mean_logprob, signed_in
@@ -63,7 +64,7 @@ class RemoteBackend:
         hedge: bool = False,
         cache: CacheMode = "auto",
         settings: CallSettings | None = None,
-        serving: Serving | None = None,
+        serving: ServerGroup | None = None,
         way: Way | None = None,
         transport: httpx.AsyncClient | None = None,
         wire: Transport | None = None,

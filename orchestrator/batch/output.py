@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 import orjson
 
+from orchestrator.batch.parquet import as_parquet, parquet_ids
 from orchestrator.errors import InvalidArgument, StorageError
-from orchestrator.jsontypes import JsonObject, JsonValue
+from orchestrator.jsontypes import JsonObject
 
 ShardFormat = Literal["jsonl", "parquet"]
 SHARD_ROWS = 10_000
@@ -211,7 +212,7 @@ class BatchOutput:
         os.close(shard.file)
         path, content = shard.path, shard.content.hexdigest()
         if self._form == "parquet":
-            path = _as_parquet(shard.path)
+            path = as_parquet(shard.path, _lines(shard.path))
             content = hashlib.sha256(path.read_bytes()).hexdigest()
         self._shards.append(
             {"file": path.name, "rows": shard.rows, "sha256": content, "ids_sha256": shard.ids.hexdigest()}
@@ -258,37 +259,7 @@ def _ids_of(path: Path) -> Iterator[str]:
         for line in _lines(path):
             yield str(line["id"])
         return
-    import pyarrow.parquet as parquet
-
-    with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=["id"]):
-            yield from batch.column(0).to_pylist()
-
-
-def _as_parquet(path: Path) -> Path:
-    """The shard in Parquet; what is no plain value stands there as JSON."""
-    import pyarrow as arrow
-    import pyarrow.parquet as parquet
-
-    rows = [{name: _plain(value) for name, value in line.items()} for line in _lines(path)]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {name: _column(arrow, [row.get(name) for row in rows]) for name in names}
-    target = path.with_suffix(".parquet")
-    partial = path.with_suffix(".parquet.partial")
-    parquet.write_table(arrow.table(columns), partial)
-    os.replace(partial, target)
-    return target
-
-
-def _plain(value: JsonValue) -> JsonValue:
-    return orjson.dumps(value).decode() if isinstance(value, dict | list) else value
-
-
-def _column(arrow: Any, values: list[object]) -> Any:  # noqa: ANN401
-    try:
-        return arrow.array(values)
-    except (arrow.ArrowInvalid, arrow.ArrowTypeError):  # a number in one row, a text in another
-        return arrow.array([None if value is None else str(value) for value in values])
+    yield from parquet_ids(path)
 
 
 def _json_of(path: Path) -> JsonObject | None:

@@ -209,7 +209,7 @@ def _remote(
     name: str, config: ModelConfig, profile: ModelProfile, row: Provider, api_key: str | None = None
 ) -> Backend:
     from orchestrator.backends.http.replicas import Replica  # the HTTP client
-    from orchestrator.backends.http.upstream import Serving
+    from orchestrator.backends.http.server_group import ServerGroup
     from orchestrator.backends.remote import RemoteBackend
 
     if config.base_url and config.replicas:
@@ -240,7 +240,7 @@ def _remote(
         hedge=config.hedge,
         cache=config.cache,
         settings=_call_settings(config),
-        serving=Serving((config.via or "").rstrip("/"), config.hands_over, config.reads_load),
+        serving=ServerGroup((config.via or "").rstrip("/"), config.hands_over, config.reads_load),
         way=_way(name, config),
     )
 

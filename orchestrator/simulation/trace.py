@@ -21,7 +21,7 @@ import orjson
 
 from orchestrator.errors import InvalidArgument
 from orchestrator.jsontypes import JsonValue
-from orchestrator.simulation.learn import ObservedRequest
+from orchestrator.simulation.observation import ObservedRequest
 from orchestrator.simulation.request import SimulatedRequest
 
 ARRIVAL = ("arrival_s", "arrival_time", "timestamp", "at", "TIMESTAMP")

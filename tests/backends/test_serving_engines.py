@@ -16,7 +16,7 @@ import pytest
 
 from orchestrator.backends.http.load_reports import LoadReports
 from orchestrator.backends.http.replicas import Replica, Replicas, endpoints_allowed
-from orchestrator.backends.http.upstream import Serving
+from orchestrator.backends.http.server_group import ServerGroup
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.errors import BackendUnavailable
 from orchestrator.router import ModelProfile
@@ -61,7 +61,7 @@ class Engine:
         await reply(send, 200, found, ((b"endpoint-load-metrics", self.orca.encode()),) if told else ())
 
 
-def backend_of(urls: list[str], serving: Serving | None = None, pools: tuple[Any, ...] = ()) -> RemoteBackend:
+def backend_of(urls: list[str], serving: ServerGroup | None = None, pools: tuple[Any, ...] = ()) -> RemoteBackend:
     replicas = [Replica(f"{url}/v1", pool) for url, pool in zip(urls, pools or ("any",) * len(urls), strict=True)]
     return RemoteBackend(PROFILE, provider="vllm", replicas=replicas, serving=serving, attempts=1)
 
@@ -185,7 +185,7 @@ def test_prompts_are_read_on_one_server_and_answers_written_on_another() -> None
     reads, writes = Engine(), Engine()
 
     async def run(urls: list[str]) -> dict[str, Any]:
-        backend = backend_of(urls, Serving(hands_over=True), ("prefill", "decode"))
+        backend = backend_of(urls, ServerGroup(hands_over=True), ("prefill", "decode"))
         found = await backend.chat({**asked("short"), "stream": False, "max_completion_tokens": 9})
         await backend.aclose()
         return found
@@ -204,7 +204,7 @@ def test_where_reading_fails_the_other_server_does_both() -> None:
     reads, writes = Engine(fails=True), Engine()
 
     async def run(urls: list[str]) -> None:
-        backend = backend_of(urls, Serving(hands_over=True), ("prefill", "decode"))
+        backend = backend_of(urls, ServerGroup(hands_over=True), ("prefill", "decode"))
         await backend.chat(asked("short"))
         await backend.aclose()
 
@@ -217,7 +217,7 @@ def test_a_proxy_is_told_which_server_was_chosen() -> None:
     proxy = Engine()
 
     async def run(urls: list[str]) -> None:
-        serving = Serving(via=f"{urls[0]}/v1", reads_load=False)
+        serving = ServerGroup(via=f"{urls[0]}/v1", reads_load=False)
         replicas = [Replica(f"http://10.0.0.{number}:8000/v1") for number in (1, 2)]
         backend = RemoteBackend(PROFILE, provider="vllm", replicas=replicas, serving=serving)
         for number in range(12):

@@ -12,7 +12,8 @@ import pytest
 
 from orchestrator.errors import InvalidArgument
 from orchestrator.simulation.engine import Engine
-from orchestrator.simulation.learn import ObservedRequest, learn_engine
+from orchestrator.simulation.learn import learn_engine
+from orchestrator.simulation.observation import ObservedRequest
 from orchestrator.simulation.replica import SimulatedReplica
 from orchestrator.simulation.request import SimulatedOutcome, SimulatedRequest
 from orchestrator.simulation.workload import Length, Workload

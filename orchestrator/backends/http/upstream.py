@@ -36,6 +36,7 @@ from orchestrator.backends.http.replicas import (
     read_tokens,
 )
 from orchestrator.backends.http.retry import RetryBudget
+from orchestrator.backends.http.server_group import DESTINATION, ServerGroup, handed_params, reading_body
 from orchestrator.backends.http.transport_choice import AnyResponse, Transport, Way, transport_for, wire
 from orchestrator.backends.provider_errors import OVERLOADED, TransportError, broken, error_of
 from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse
@@ -49,15 +50,6 @@ from orchestrator.types import Usage
 Pace = Callable[[float, bool], float]
 """(tokens to read, whether the answer is streamed) -> seconds until its head usually comes."""
 LATE_S = 10.0
-DESTINATION = "x-gateway-destination-endpoint"
-READS_ONLY = {
-    "do_remote_decode": True,
-    "do_remote_prefill": False,
-    "remote_engine_id": None,
-    "remote_block_ids": None,
-    "remote_host": None,
-    "remote_port": None,
-}
 log = logging.getLogger(__name__)
 HEDGE_QUANTILE, HEDGE_LEAST, HEDGE_WINDOW = 0.95, 20, 200
 
@@ -76,20 +68,6 @@ class CallSettings:
     headers: dict[str, str] = field(default_factory=dict)
     timeout_s: float | None = None
     rpm: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """How the servers of a model are reached together.
-
-    `via` is a proxy that sends a call to the server that a header names (Gateway API inference extension, proposal
-    004). With `hands_over` prompts are read by the servers of the pool `prefill` and answers written by those of the
-    pool `decode`. `reads_load` says whether servers are asked for their load.
-    """
-
-    via: str = ""
-    hands_over: bool = False
-    reads_load: bool = True
 
 
 class Upstream:
@@ -113,7 +91,7 @@ class Upstream:
         most_tokens: int = 8_192,
         prefixes: PrefixMemory | None = None,
         prefill_tokens_per_s: float | None = None,
-        serving: Serving | None = None,
+        serving: ServerGroup | None = None,
         pace: Pace | None = None,
         settings: CallSettings | None = None,
         way: Way | None = None,
@@ -126,7 +104,7 @@ class Upstream:
         self.takes_text = provider.completions
         """Whether its server completes a text with no conversation around it, as far as is known."""
         self.replicas = Replicas(replicas, prefill_tokens_per_s=prefill_tokens_per_s)
-        self._serving = serving or Serving()
+        self._serving = serving or ServerGroup()
         tells = provider.tells_load and len(replicas) > 1 and self._serving.reads_load
         self.reports = LoadReports(self.replicas) if tells else None
         self.retries = RetryBudget()
@@ -236,18 +214,13 @@ class Upstream:
 
         Where the first of them fails, the second does both.
         """
-        first = {**outgoing.body, "stream": False, "max_tokens": 1, "kv_transfer_params": READS_ONLY}
-        first.pop("stream_options", None)
-        if "max_completion_tokens" in first:
-            first["max_completion_tokens"] = 1
-        began = time.monotonic()
+        began, handed = time.monotonic(), None
         try:
-            reading = self._placed(body, pool="prefill")
-            answering = await self._send(reading, replace(outgoing, body=first), body, timeout_s)
-            handed = orjson.loads(await answering.read()).get("kv_transfer_params")
-        except (BackendUnavailable, BadResponse, orjson.JSONDecodeError, AttributeError) as error:
+            first = replace(outgoing, body=reading_body(outgoing.body))
+            answering = await self._send(self._placed(body, pool="prefill"), first, body, timeout_s)
+            handed = handed_params(await answering.read())
+        except (BackendUnavailable, BadResponse) as error:
             log.warning("%s: a prompt was not handed over: %s", self.name, error)
-            handed = None
         if handed:
             outgoing = replace(outgoing, body={**outgoing.body, "kv_transfer_params": handed})
         left_s = timeout_s - (time.monotonic() - began)

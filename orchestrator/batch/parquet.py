@@ -1,0 +1,47 @@
+"""Shards in Parquet (extra `train`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from orchestrator.jsontypes import JsonObject, JsonValue
+
+
+def parquet_ids(path: Path) -> Iterator[str]:
+    """The ids of the rows of a shard."""
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=["id"]):
+            yield from batch.column(0).to_pylist()
+
+
+def as_parquet(path: Path, lines: Iterable[JsonObject]) -> Path:
+    """The shard in Parquet; what is no plain value stands there as JSON."""
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    rows = [{name: _plain(value) for name, value in line.items()} for line in lines]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: _column(arrow, [row.get(name) for row in rows]) for name in names}
+    target = path.with_suffix(".parquet")
+    partial = path.with_suffix(".parquet.partial")
+    parquet.write_table(arrow.table(columns), partial)
+    os.replace(partial, target)
+    return target
+
+
+def _plain(value: JsonValue) -> JsonValue:
+    return orjson.dumps(value).decode() if isinstance(value, dict | list) else value
+
+
+def _column(arrow: Any, values: list[object]) -> Any:  # noqa: ANN401
+    try:
+        return arrow.array(values)
+    except (arrow.ArrowInvalid, arrow.ArrowTypeError):  # a number in one row, a text in another
+        return arrow.array([None if value is None else str(value) for value in values])
