@@ -87,6 +87,11 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "orchestrator keys add app --usd 5 --rpm 600",
         ),
         "orgs": ("Add, list and limit the organisations of the gateway.", "orchestrator orgs add acme --usd 100"),
+        "backup": (
+            "Copy everything that is kept, while it is in use.",
+            "orchestrator backup backups/monday",
+        ),
+        "restore": ("Bring back what `backup` wrote.", "orchestrator restore backups/monday"),
         "teams": ("Add, list and limit the teams of an organisation.", "orchestrator teams add acme search"),
     },
     "Measure and learn": {

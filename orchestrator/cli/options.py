@@ -204,6 +204,18 @@ async def connect(config: Path | None, memory_path: Path | None, **settings: Unp
     return await Orchestrator.at_hand(memory_path=memory_path or MEMORY_PATH, **settings)
 
 
+def kept_config(config: Path | None, *, otherwise: Path | None = None) -> Config:
+    """The configuration that says where things are kept: the options', `otherwise` a file, else the usual places."""
+    from orchestrator.config.models import load_config, parse_config
+
+    found = stated_config(config)
+    if found is not None:
+        return found
+    if otherwise is not None:
+        return load_config(otherwise)
+    return parse_config("models: {calculator: {provider: calculator}}")
+
+
 def memory_config(config: Path | None, memory_path: Path | None) -> MemoryConfig:
     """The memory that the options describe."""
     from orchestrator.config.models import DEFAULT_NAME, MemoryConfig, load_config

@@ -1,0 +1,216 @@
+"""A backup of everything that a configuration keeps, taken while it is in use, and brought back.
+
+A backup is a folder: a copy of each database and file, and a manifest with their hashes. It appears under its name when
+it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.config.models import Config
+from orchestrator.errors import InvalidArgument, StorageError
+from orchestrator.jsontypes import JsonObject
+from orchestrator.storage.backup import copy_postgres, copy_sqlite, move_aside, restore_postgres
+
+MANIFEST, FORMAT = "manifest.json", 1
+RUNS = ".orchestrator/runs.db"
+POSTGRES = ("postgresql://", "postgres://")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Something that a configuration keeps: `kind` is `sqlite`, `postgres`, `file` or `folder`, `at` where it is."""
+
+    name: str
+    kind: str
+    at: str
+
+
+def places_of(config: Config) -> list[Place]:
+    """What a configuration keeps, whether it is there or not."""
+    databases = {
+        "gateway": config.gateway.database,
+        "memory": None if config.memory is None else config.memory.path,
+        "decisions": None if config.online is None else config.online.path,
+        "students": None if config.distill is None else config.distill.path,
+        "storage": config.storage,
+        "runs": RUNS,
+    }
+    files = {
+        "configuration": None if config.file is None else str(config.file),
+        "profiles": config.profiles,
+        "calibration": config.calibration,
+        "search": config.search,
+        "router": config.router,
+        **{f"student-{name}": model.file for name, model in config.models.items() if model.file},
+        **{f"pipeline-{name}": path for name, path in config.pipelines.items()},
+    }
+    found: list[Place] = []
+    for name, at in databases.items():
+        if at and all(place.at != at for place in found):
+            found.append(Place(name, "postgres" if at.startswith(POSTGRES) else "sqlite", at))
+    found += [Place(name, "folder" if Path(at).is_dir() else "file", at) for name, at in files.items() if at]
+    return found
+
+
+def back_up(config: Config, folder: Path, *, clock: Callable[[], float] = time.time) -> JsonObject:
+    """Writes a backup into a folder that is not there; its manifest.
+
+    Raises `InvalidArgument` where the folder is there, `StorageError` where something cannot be copied: then there is
+    no folder.
+    """
+    if folder.exists():
+        raise InvalidArgument(f"{folder} is there already", remedy="Give a folder that is not there yet")
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, mode=0o700)
+    try:
+        parts = [_copied(place, partial) for place in places_of(config)]
+        manifest: JsonObject = {"format": FORMAT, "at": clock(), "parts": [part for part in parts if part is not None]}
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, folder)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise StorageError(f"{folder} cannot be written: {error.strerror}", remedy="Check the disk") from error
+        raise
+    return manifest
+
+
+def _copied(place: Place, folder: Path) -> JsonObject | None:
+    """What stands in the manifest; `None` for what is not there."""
+    target = folder / place.name
+    if place.kind == "postgres":
+        tables = copy_postgres(place.at, target)
+        return _told(place, "", {table["file"]: _hash(target / table["file"]) for table in tables})
+    source = Path(place.at)
+    if not source.exists():
+        return None
+    if place.kind == "sqlite":
+        copy_sqlite(source, target)
+    elif place.kind == "folder":
+        shutil.copytree(source, target)
+        hashes = {str(path.relative_to(target)): _hash(path) for path in sorted(target.rglob("*")) if path.is_file()}
+        return _told(place, place.at, hashes)
+    else:
+        shutil.copy2(source, target)
+    return _told(place, place.at, {"": _hash(target)})
+
+
+def _told(place: Place, at: str, hashes: JsonObject) -> JsonObject:
+    """The address of a database is not written down: it may hold a password."""
+    return {"name": place.name, "kind": place.kind, "at": at, "sha256": hashes}
+
+
+def restore(config: Config, folder: Path, *, replaces: bool = False) -> list[str]:
+    """Brings back what a backup holds, to where the configuration keeps it; what was done, in words.
+
+    Nothing is changed before the whole backup is read and found whole. With `replaces` files that are there are moved
+    aside; without, they are an error.
+
+    Raises `InvalidArgument` on a folder that is no backup or damaged, or where something would be replaced;
+    `StorageError` where a database cannot be written.
+    """
+    parts = {part["name"]: part for part in _checked(folder)}
+    places = {place.name: place for place in places_of(config)}
+    unplaced = [name for name in parts if name not in places]
+    if unplaced:
+        raise InvalidArgument(
+            f"the configuration does not say where {unplaced[0]} of the backup belongs",
+            remedy="Restore with the configuration of the backup: it lies in the folder",
+        )
+    if not replaces:
+        there = [places[name].at for name, part in parts.items() if _is_taken(places[name], part, folder)]
+        if there:
+            raise InvalidArgument(f"{there[0]} is there already", remedy="Add --replace: it is then moved aside")
+    return [told for name, part in parts.items() for told in _brought_back(places[name], part, folder, config)]
+
+
+def _checked(folder: Path) -> list[JsonObject]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        parts: list[JsonObject] = manifest["parts"]
+        is_known = manifest["format"] <= FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InvalidArgument(
+            f"{folder} is no backup", remedy="Give a folder that `orchestrator backup` wrote"
+        ) from None
+    if not is_known:
+        raise InvalidArgument(f"{folder} was written by a later version", remedy="Upgrade, then restore")
+    for part in parts:
+        for file, expected in part["sha256"].items():
+            path = folder / part["name"] / file if file else folder / part["name"]
+            if not path.is_file() or _hash(path) != expected:
+                raise InvalidArgument(f"{path} is damaged or missing", remedy="Take another backup")
+    return parts
+
+
+def _is_taken(place: Place, part: JsonObject, folder: Path) -> bool:
+    if place.kind == "postgres" or not Path(place.at).exists():
+        return False
+    return not (part["kind"] == "file" and _hash(Path(place.at)) == part["sha256"][""])
+
+
+def _brought_back(place: Place, part: JsonObject, folder: Path, config: Config) -> list[str]:
+    source = folder / place.name
+    if (part["kind"] == "postgres") != (place.kind == "postgres"):
+        raise InvalidArgument(
+            f"{place.name} was backed up from {part['kind']}, and the configuration keeps it in {place.kind}",
+            remedy="Restore to the same kind of database",
+        )
+    if place.kind == "postgres":
+        rows = restore_postgres(place.at, source, lambda: _make_tables(config))
+        return [f"{place.name}: {rows:,} rows"]
+    target = Path(place.at)
+    if not _is_taken(place, part, folder) and target.exists():
+        return [f"{place.name}: {target} is the same"]
+    aside = move_aside(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if part["kind"] == "folder":
+        shutil.copytree(source, target)
+    else:
+        shutil.copy2(source, target)
+    return [f"{place.name}: {target}{'' if aside is None else f' (what was there: {aside})'}"]
+
+
+def _make_tables(config: Config) -> None:
+    """Makes the tables of this version in every database on PostgreSQL."""
+    from orchestrator.conversation.store import ConversationStore
+    from orchestrator.storage.accounts import Accounts
+    from orchestrator.storage.database import open_database
+    from orchestrator.storage.files import Documents
+    from orchestrator.storage.item_lists import ItemLists
+    from orchestrator.storage.quotas import Quotas
+    from orchestrator.storage.requests import Requests
+    from orchestrator.storage.runs import Runs
+
+    for url in {config.gateway.database, config.storage or ""}:
+        if not url.startswith(POSTGRES):
+            continue
+        database = open_database(url)
+        try:
+            Quotas(database, "restore")
+            for made in (Accounts, Documents, ItemLists, Requests, Runs, ConversationStore):
+                made(database)
+        finally:
+            database.close()
+    if config.memory is not None and config.memory.path.startswith(POSTGRES):
+        from orchestrator.fleet.memory import open_memory
+
+        open_memory(config.memory).close()
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1_000_000):
+            digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,193 @@
+"""Copies of databases, consistent while others write, and back again.
+
+SQLite: its own online backup (sqlite.org/backup.html), checked afterwards. PostgreSQL: every table of our schemas in
+one read-only transaction that sees one moment (isolation level "repeatable read"), each as a file of COPY's text form.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import StorageError
+from orchestrator.jsontypes import JsonObject
+
+SCHEMAS = ("orchestrator", "orchestrator_memory")
+HEAD = b"columns: "
+
+
+def copy_sqlite(source: Path, target: Path) -> None:
+    """Copies a database to a file that is not there. Raises `StorageError` on one that is damaged."""
+    try:
+        with (
+            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as read,
+            closing(sqlite3.connect(target)) as to,
+        ):
+            read.backup(to)
+            told = to.execute("PRAGMA quick_check(1)").fetchone()[0]
+            to.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as error:
+        raise StorageError(f"{source} cannot be copied: {error}", remedy="Check that it is a database") from error
+    if told != "ok":
+        raise StorageError(f"{source} is damaged: {told}", remedy="Salvage a memory with `orchestrator salvage`")
+    target.chmod(0o600)
+
+
+def copy_postgres(url: str, folder: Path) -> list[JsonObject]:
+    """Writes every table into `folder`; what there is of each.
+
+    Raises `StorageError` where the database cannot be read.
+    """
+    folder.mkdir(mode=0o700)
+    with _connected(url) as (db, _), db.transaction():
+        db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return [_dump(db, schema, table, folder) for schema, table in _tables(db)]
+
+
+def _dump(db: Any, schema: str, table: str, folder: Path) -> JsonObject:
+    columns = _columns(db, schema, table)
+    named = ", ".join(f'"{column}"' for column in columns)
+    path = folder / f"{schema}.{table}.copy"
+    rows = 0
+    with path.open("wb") as file, db.cursor() as cursor:
+        file.write(HEAD + ",".join(columns).encode() + b"\n")
+        with cursor.copy(f'COPY "{schema}"."{table}" ({named}) TO STDOUT') as copied:
+            for part in copied:
+                data = bytes(part)
+                rows += data.count(b"\n")
+                file.write(data)
+    path.chmod(0o600)
+    return {"schema": schema, "table": table, "rows": rows, "file": path.name}
+
+
+def restore_postgres(url: str, folder: Path, prepare: Callable[[], None]) -> int:
+    """Loads what `copy_postgres` wrote into a database without our tables' rows; how many rows there were.
+
+    `prepare` makes the tables of this version. Raises `StorageError` where rows are there already, or a file is none.
+    """
+    files = sorted(folder.glob("*.copy"))
+    with _connected(url) as (db, _):
+        there = [f"{schema}.{table}" for schema, table in _tables(db) if _has_rows(db, schema, table)]
+    if there:
+        raise StorageError(
+            f"the database has rows already, in {', '.join(there[:3])}", remedy="Restore into an empty database"
+        )
+    prepare()
+    rows = 0
+    with _connected(url) as (db, psycopg), db.transaction():
+        names = {tuple(path.name.removesuffix(".copy").split(".", 1)): path for path in files}
+        order = [name for name in _by_dependence(db) if name in names]
+        for schema, table in reversed(order):
+            db.execute(f'DELETE FROM "{schema}"."{table}"')  # what making the tables has left in them
+        for schema, table in order:
+            rows += _load(db, schema, table, names[schema, table])
+        unknown = names.keys() - set(order)
+        if unknown:
+            raise StorageError(
+                f"the backup holds tables that this version does not know: {sorted(unknown)[0]}",
+                remedy="Restore with the version that wrote it, or a later one",
+            )
+        del psycopg
+    return rows
+
+
+def _load(db: Any, schema: str, table: str, path: Path) -> int:
+    rows = 0
+    with path.open("rb") as file, db.cursor() as cursor:
+        head = file.readline()
+        if not head.startswith(HEAD):
+            raise StorageError(f"{path} is no table of a backup", remedy="Give the folder that `backup` wrote")
+        columns = head.removeprefix(HEAD).decode().strip().split(",")
+        known = set(_columns(db, schema, table))
+        if not set(columns) <= known:
+            missing = sorted(set(columns) - known)[0]
+            raise StorageError(
+                f"{schema}.{table} has no column {missing!r} in this version", remedy="Restore with a later version"
+            )
+        named = ", ".join(f'"{column}"' for column in columns)
+        with cursor.copy(f'COPY "{schema}"."{table}" ({named}) FROM STDIN') as copied:
+            while part := file.read(1_000_000):
+                rows += part.count(b"\n")
+                copied.write(part)
+    for column in columns:
+        found = db.execute("SELECT pg_get_serial_sequence(%s, %s)", (f"{schema}.{table}", column)).fetchone()[0]
+        if found is not None:
+            highest = f'SELECT setval(%s, coalesce(max("{column}"), 0) + 1, false) FROM "{schema}"."{table}"'
+            db.execute(highest, (found,))
+    return rows
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[tuple[Any, Any]]:
+    try:
+        import psycopg  # extra `postgres`
+    except ImportError:
+        raise StorageError(
+            "a database on PostgreSQL needs psycopg", remedy="pip install 'compound-orchestrator[postgres]'"
+        ) from None
+    where = url.rpartition("@")[2]
+    try:
+        with psycopg.connect(url, autocommit=True, connect_timeout=10) as db:
+            yield db, psycopg
+    except psycopg.Error as error:
+        told = " ".join(str(error).split())
+        raise StorageError(f"the database at {where} cannot be used: {told}", remedy="Check server, rights") from error
+
+
+def _tables(db: Any) -> list[tuple[str, str]]:
+    sql = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = ANY(%s) ORDER BY 1, 2"
+    return [(schema, table) for schema, table in db.execute(sql, (list(SCHEMAS),)).fetchall()]
+
+
+def _has_rows(db: Any, schema: str, table: str) -> bool:
+    if table in ("parts", "settings"):  # versions and the memory's encoder: making the tables writes them
+        return False
+    return bool(db.execute(f'SELECT EXISTS (SELECT 1 FROM "{schema}"."{table}")').fetchone()[0])
+
+
+def _columns(db: Any, schema: str, table: str) -> list[str]:
+    sql = (
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s AND "
+        "is_generated = 'NEVER' ORDER BY ordinal_position"
+    )
+    return [row[0] for row in db.execute(sql, (schema, table)).fetchall()]
+
+
+def _by_dependence(db: Any) -> list[tuple[str, str]]:
+    """The tables, each behind those that its foreign keys name."""
+    sql = (
+        "SELECT n.nspname, c.relname, fn.nspname, fc.relname FROM pg_constraint k "
+        "JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "JOIN pg_class fc ON fc.oid = k.confrelid JOIN pg_namespace fn ON fn.oid = fc.relnamespace "
+        "WHERE k.contype = 'f' AND n.nspname = ANY(%s)"
+    )
+    needs: dict[tuple[str, str], set[tuple[str, str]]] = {name: set() for name in _tables(db)}
+    for schema, table, other_schema, other in db.execute(sql, (list(SCHEMAS),)).fetchall():
+        if (schema, table) != (other_schema, other):
+            needs[schema, table].add((other_schema, other))
+    ordered: list[tuple[str, str]] = []
+    while len(ordered) < len(needs):
+        ready = sorted(name for name in needs if name not in ordered and needs[name] <= set(ordered))
+        if not ready:
+            raise StorageError("the tables refer to each other in a circle", remedy="Use pg_restore")
+        ordered += ready
+    return ordered
+
+
+def move_aside(path: Path) -> Path | None:
+    """Moves what a restored file would replace to a name beside it; `None` where nothing is there."""
+    if not path.exists():
+        return None
+    number = 1
+    while (aside := path.with_name(f"{path.name}.before-restore-{number}")).exists():
+        number += 1
+    os.replace(path, aside)
+    for suffix in ("-wal", "-shm"):
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            os.replace(beside, aside.with_name(aside.name + suffix))
+    return aside
