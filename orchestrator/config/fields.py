@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.suggestions import MAX_CHOICES, suggest
 from orchestrator.plugins.entry_points import BACKENDS, ENCODERS, plugin_names
-from orchestrator.providers.addresses import checked_address
+from orchestrator.providers.addresses import checked_address, filled_in
 from orchestrator.providers.table import PROVIDERS as _HOSTED
 
 ENCODER_NAMES = ("static", "minilm", "multilingual", "endpoint")
@@ -53,3 +53,6 @@ def _known(what: str, name: str, ours: Sequence[str], group: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_web_address)]
+
+Kept = Annotated[str, AfterValidator(filled_in)]
+"""Where something is kept: a file, or `postgresql://...`; `${NAME}` in it is a variable of the environment."""

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, ValidationEr
 from orchestrator.config import defaults
 from orchestrator.config.checks import ChecksConfig, JudgeConfig, LengthConfig, SafetyConfig
 from orchestrator.config.exact import Seconds
-from orchestrator.config.fields import PROVIDERS, Address, Price, Share, Strict, known_encoder
+from orchestrator.config.fields import PROVIDERS, Address, Kept, Price, Share, Strict, known_encoder
 from orchestrator.config.model_entry import ModelConfig, ReplicaConfig, StudentAuditConfig, TlsConfig
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
@@ -30,7 +30,7 @@ from orchestrator.plugins.entry_points import STRATEGIES, plugin_names
 class MemoryConfig(Strict):
     """Memory: where it is kept, how texts become vectors, and how much of it a query is given."""
 
-    path: str = ".orchestrator/memory.db"
+    path: Kept = ".orchestrator/memory.db"
     token_budget: Annotated[int, Field(ge=0)] = defaults.MEMORY_TOKENS
     encoder: Annotated[str, AfterValidator(known_encoder)] = "static"
     """`static` ships with the package; `minilm` needs the extra `embeddings`, `multilingual` the extra of that name.
@@ -139,7 +139,7 @@ class CacheConfig(Strict):
 class GatewayConfig(Strict):
     """`orchestrator serve`."""
 
-    database: str = ".orchestrator/gateway.db"
+    database: Kept = ".orchestrator/gateway.db"
     """A file, or `postgresql://...` that many replicas share."""
     admin_key: str | None = None
     """`env:NAME` or `file:PATH`; without it one is made at the first start and shown once."""
@@ -243,7 +243,7 @@ class Config(Strict):
     """What models may call where a query, or a key of the gateway, names it."""
     distill: DistillConfig | None = None
     """Students that learn from this fleet; on with its defaults where a model is a student."""
-    storage: str | None = None
+    storage: Kept | None = None
     """A file, or `postgresql://...`, for conversations and for runs that use tools: they outlive the process."""
     value_usd: Price = defaults.VALUE_USD
     """What a right answer is worth.
