@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import orjson
 
-from orchestrator.batch.parquet import as_parquet, parquet_ids
+from orchestrator.batch.parquet import as_parquet, check_pyarrow, parquet_ids
 from orchestrator.errors import InvalidArgument, StorageError
 from orchestrator.jsontypes import JsonObject
 
@@ -48,13 +48,15 @@ class DoneRow:
 class BatchOutput:
     """A folder of results. One process writes it at a time.
 
-    Raises `InvalidArgument` on a folder that holds results of another batch, `StorageError` where nothing can be
-    written.
+    Raises `InvalidArgument` on a folder that holds results of another batch and where Parquet cannot be written,
+    `StorageError` where nothing can be.
     """
 
     def __init__(
         self, folder: Path, job: JsonObject, *, form: ShardFormat = "jsonl", shard_rows: int = SHARD_ROWS
     ) -> None:
+        if form == "parquet":
+            check_pyarrow()
         self.folder = folder
         self._form = form
         self._shard_rows = shard_rows

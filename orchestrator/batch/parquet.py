@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from orchestrator.errors import InvalidArgument
 from orchestrator.jsontypes import JsonObject, JsonValue
+
+
+def check_pyarrow() -> None:
+    """Raises `InvalidArgument` where Parquet cannot be read or written."""
+    if find_spec("pyarrow") is None:
+        raise InvalidArgument("Parquet needs the package pyarrow", remedy="pip install 'compound-orchestrator[train]'")
 
 
 def parquet_ids(path: Path) -> Iterator[str]:

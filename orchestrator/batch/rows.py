@@ -16,6 +16,7 @@ from typing import IO
 
 import orjson
 
+from orchestrator.batch.parquet import check_pyarrow
 from orchestrator.errors import InvalidArgument
 from orchestrator.jsontypes import JsonValue
 
@@ -189,13 +190,10 @@ def _record(names: list[str], cells: list[str]) -> tuple[Mapping[str, JsonValue]
 
 
 def _parquet(path: Path) -> Iterator[Raw]:
-    try:
-        import pyarrow as arrow  # extra `train`
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise InvalidArgument(
-            f"{path}: Parquet needs the package pyarrow", remedy="pip install 'compound-orchestrator[train]'"
-        ) from None
+    check_pyarrow()
+    import pyarrow as arrow  # extra `train`
+    import pyarrow.parquet as parquet
+
     size = path.stat().st_size
     try:
         with parquet.ParquetFile(path) as file:
