@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 MANY = 500
-Seen = Literal["new", "done", "repeated"]
+Seen = Literal["new", "done", "changed", "repeated"]
 _DONE, _SEEN = 0, 1
 
 
@@ -25,27 +25,36 @@ class IdIndex:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE", "cache_size = -32768"):
             self._db.execute(f"PRAGMA {pragma}")
-        self._db.execute("CREATE TABLE ids (digest BLOB PRIMARY KEY, state INTEGER NOT NULL) WITHOUT ROWID")
+        self._db.execute(
+            "CREATE TABLE ids (digest BLOB PRIMARY KEY, state INTEGER NOT NULL, content TEXT) WITHOUT ROWID"
+        )
         self._db.execute("BEGIN")
 
-    def add_done(self, ids: Iterable[str]) -> Iterator[str]:
-        """These are done already. Yields those that were added before."""
-        for some in _in_parts(ids):
-            known = self._states(some)
-            yield from (id_ for id_ in some if _digest(id_) in known)
-            self._insert((_digest(id_), _DONE) for id_ in some if _digest(id_) not in known)
+    def add_done(self, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+        """These (id, hash of the row) are done already. Yields the ids of those that were added before."""
+        for some in _in_parts(rows):
+            known = self._known([id_ for id_, _ in some])
+            yield from (id_ for id_, _ in some if _digest(id_) in known)
+            added = ((_digest(id_), _DONE, content) for id_, content in some if _digest(id_) not in known)
+            self._db.executemany("INSERT OR IGNORE INTO ids VALUES (?, ?, ?)", added)
 
-    def see(self, ids: Sequence[str]) -> list[Seen]:
-        """What is known of each, in order; each counts as seen from now on."""
-        known = self._states(ids)
+    def see(self, rows: Sequence[tuple[str, str]]) -> list[Seen]:
+        """What is known of each (id, hash of the row), in order; each counts as seen from now on."""
+        known = self._known([id_ for id_, _ in rows])
         found: list[Seen] = []
-        changed: dict[bytes, int] = {}
-        for id_ in ids:
+        changed: dict[bytes, tuple[int, str]] = {}
+        for id_, content in rows:
             digest = _digest(id_)
             state = changed.get(digest, known.get(digest))
-            found.append("new" if state is None else "done" if state == _DONE else "repeated")
-            changed[digest] = _SEEN
-        self._db.executemany("INSERT OR REPLACE INTO ids VALUES (?, ?)", changed.items())
+            if state is None:
+                found.append("new")
+            elif state[0] != _DONE:
+                found.append("repeated")
+            else:
+                found.append("done" if state[1] in ("", content) else "changed")
+            changed[digest] = (_SEEN, content)
+        values = ((digest, *state) for digest, state in changed.items())
+        self._db.executemany("INSERT OR REPLACE INTO ids VALUES (?, ?, ?)", values)
         return found
 
     def close(self) -> None:
@@ -53,15 +62,13 @@ class IdIndex:
         self._db.close()
         self._path.unlink(missing_ok=True)
 
-    def _insert(self, rows: Iterable[tuple[bytes, int]]) -> None:
-        self._db.executemany("INSERT OR IGNORE INTO ids VALUES (?, ?)", rows)
-
-    def _states(self, ids: Sequence[str]) -> dict[bytes, int]:
-        found: dict[bytes, int] = {}
-        for some in _in_parts(ids):
-            marks = ", ".join("?" * len(some))
-            sql = f"SELECT digest, state FROM ids WHERE digest IN ({marks})"
-            found |= dict(self._db.execute(sql, [_digest(id_) for id_ in some]).fetchall())
+    def _known(self, ids: Sequence[str]) -> dict[bytes, tuple[int, str]]:
+        found: dict[bytes, tuple[int, str]] = {}
+        for start in range(0, len(ids), MANY):
+            some = ids[start : start + MANY]
+            sql = f"SELECT digest, state, content FROM ids WHERE digest IN ({', '.join('?' * len(some))})"
+            rows = self._db.execute(sql, [_digest(id_) for id_ in some])
+            found |= {digest: (state, content) for digest, state, content in rows.fetchall()}
         return found
 
 
@@ -69,10 +76,10 @@ def _digest(id_: str) -> bytes:
     return blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _in_parts(ids: Iterable[str]) -> Iterator[list[str]]:
-    part: list[str] = []
-    for id_ in ids:
-        part.append(id_)
+def _in_parts(rows: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    part: list[tuple[str, str]] = []
+    for row in rows:
+        part.append(row)
         if len(part) == MANY:
             yield part
             part = []

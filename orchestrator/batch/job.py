@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
+
+import orjson
 
 from orchestrator.batch.ids import IdIndex
 from orchestrator.batch.output import BatchOutput
@@ -18,10 +22,11 @@ from orchestrator.errors import InvalidArgument, InvalidQuery, OrchestratorError
 from orchestrator.jsontypes import JsonObject
 
 CHUNK_ROWS = 1_024  # that are read at once, in a thread
-KEEP_S = 1.0  # how often it is written down what the batch has cost
+KEEP_S = 0.5  # how often it is written down what the batch has cost
 OPEN_ROWS = 20  # rows in a row that the budget does not suffice for, after which no further ones are tried
+log = logging.getLogger(__name__)
 IN_FILE = "\0"  # before the numbers of rows that are wrong whatever is asked
-INVALID, REPEATED = "invalid_row", "repeated_id"
+FEWEST_FAILURES = 20  # rows after which a batch that answers none is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +54,26 @@ class BatchJobProgress:
 
 @dataclass(frozen=True, slots=True)
 class BatchJobResult:
-    """How a batch ended: `left` rows were not worked on because the budget was spent, or it was stopped."""
+    """How a batch ended.
+
+    `stopped` is "" for one that is complete, else `budget`, `interrupted`, or `failing` where none of the first rows
+    was answered; `first_error` is the first thing that went wrong in this run.
+    """
 
     rows: int
     errors: int
     asked: int
-    left: int
     stopped: str
     cost_usd: float
     seconds: float
     manifest: Path
+    first_error: str = ""
 
     def as_dict(self) -> JsonObject:
         """JSON values."""
-        names = ("rows", "errors", "asked", "left", "stopped", "cost_usd", "seconds")
-        return {name: getattr(self, name) for name in names} | {"manifest": str(self.manifest)}
+        names = ("rows", "errors", "asked", "stopped", "cost_usd", "seconds", "first_error")
+        told = {name: getattr(self, name) for name in names}
+        return told | {"complete": not self.stopped, "manifest": str(self.manifest)}
 
 
 class BatchJob:
@@ -76,14 +86,21 @@ class BatchJob:
         work: RowWork,
         *,
         id_column: str | None = None,
+        kind: str | None = None,
+        encoding: str | None = None,
         retry_errors: bool = False,
+        with_input: bool = False,
         on_progress: Callable[[BatchJobProgress], None] | None = None,
     ) -> None:
         self._path = path
         self._output = output
         self._work = work
         self._id_column = id_column
+        self._kind, self._encoding = kind, encoding
         self._retry_errors = retry_errors
+        self._with_input = with_input
+        self._failed = 0
+        self._first_error = ""
         self._on_progress = on_progress
         self._before_usd = output.spent_usd
         self._size = size_of(path)
@@ -117,7 +134,8 @@ class BatchJob:
             self._index.close()
 
     def _read_done(self) -> None:
-        for twice in self._index.add_done(_keys(self._output, with_errors=not self._retry_errors)):
+        rows = self._output.done_rows(with_errors=not self._retry_errors)
+        for twice in self._index.add_done((row.id, row.content) for row in rows):
             raise InvalidArgument(
                 f"{self._output.folder} holds the row {twice!r} twice",
                 remedy="Its shards were changed by hand: give another folder with --out",
@@ -125,7 +143,7 @@ class BatchJob:
 
     async def _rows(self) -> AsyncIterator[InputRow]:
         """The rows that are to be worked on; those that are wrong are written down."""
-        rows = read_rows(self._path, id_column=self._id_column)
+        rows = read_rows(self._path, id_column=self._id_column, kind=self._kind, encoding=self._encoding)
         reading = asyncio.ensure_future(asyncio.to_thread(self._chunk, rows))
         while chunk := await reading:
             # The next rows are read while these are worked on: who has to wait for rows falls out of step with the
@@ -137,7 +155,7 @@ class BatchJob:
                     return
                 self._position = row.position
                 if wrong is not None:
-                    self._fail(row, wrong)
+                    self._fail(row, wrong, was_asked=False)
                     continue
                 self._asked += 1
                 yield row
@@ -145,12 +163,15 @@ class BatchJob:
     def _chunk(self, rows: Iterator[InputRow]) -> list[tuple[InputRow, OrchestratorError | None]]:
         """Some rows that are not done; empty at the end of the file."""
         while read := list(islice(rows, CHUNK_ROWS)):
-            seen = self._index.see([f"{IN_FILE}{row.number}" if row.mistake else row.id for row in read])
+            keys = [f"{IN_FILE}{row.number}" if row.mistake else row.id for row in read]
+            seen = self._index.see([(key, content_of(row)) for key, row in zip(keys, read, strict=True)])
             found: list[tuple[InputRow, OrchestratorError | None]] = []
             for row, state in zip(read, seen, strict=True):
                 if state == "new":
                     found.append((row, _Mistake(row.mistake) if row.mistake else self._work.check(row)))
-                elif state == "repeated" and self._index.see([f"{IN_FILE}{row.number}"]) == ["new"]:
+                elif state == "changed":
+                    found.append((row, _Changed(f"the row {row.id!r} was answered before it was changed")))
+                elif state == "repeated":
                     found.append((row, _Repeated(f"the id {row.id!r} stands in an earlier row")))
             if found:
                 return found
@@ -158,8 +179,10 @@ class BatchJob:
         return []
 
     def _take(self, outcome: RowOutcome) -> None:
+        row = outcome.row
         if outcome.line is not None:
-            self._output.write(outcome.line)
+            more = {"input": dict(row.values)} if self._with_input else {}
+            self._output.write({**outcome.line, **more, "content": content_of(row)})
             self._answered += 1
             self._open = 0
         elif outcome.is_open:
@@ -168,18 +191,25 @@ class BatchJob:
             if self._open >= OPEN_ROWS:
                 self._stopped = self._stopped or "budget"
         elif outcome.error is not None:
-            self._fail(outcome.row, outcome.error)
+            self._fail(row, outcome.error, was_asked=True)
+            self._failed += 1
+            if self._failed == FEWEST_FAILURES and not self._answered:
+                self._stopped = self._stopped or "failing"
 
-    def _fail(self, row: InputRow, error: Exception) -> None:
-        stated = isinstance(error, OrchestratorError)
+    def _fail(self, row: InputRow, error: Exception, *, was_asked: bool) -> None:
+        is_ours = isinstance(error, OrchestratorError)
+        told = getattr(error, "message", str(error)) if is_ours else f"{type(error).__name__}: {error}"
+        self._first_error = self._first_error or f"row {row.number}: {told}"
         self._output.write_error(
             {
                 "id": row.id,
                 "row": row.number,
                 "code": getattr(error, "code", type(error).__name__),
-                "error": getattr(error, "message", str(error)) if stated else f"{type(error).__name__}: {error}",
+                "error": told,
                 "remedy": getattr(error, "remedy", ""),
                 "input": dict(row.values),
+                "was_asked": was_asked,
+                "content": content_of(row),
             }
         )
 
@@ -187,8 +217,17 @@ class BatchJob:
         while True:
             await asyncio.sleep(KEEP_S)
             self._output.keep(spent_usd=self._spent_usd(), held_usd=self._work.held_usd())
-            if self._on_progress is not None:
-                self._on_progress(self._progress())
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tells of the progress; whoever listens must not cost the batch its results."""
+        if self._on_progress is None:
+            return
+        try:
+            self._on_progress(self._progress())
+        except Exception:
+            log.exception("whoever is told of the progress failed")
+            self._on_progress = None
 
     def _progress(self) -> BatchJobProgress:
         seconds = time.monotonic() - self._began
@@ -211,29 +250,44 @@ class BatchJob:
         stopped = self._stopped or ("budget" if self._left else "")
         told = {"input": str(self._path), "cost_usd": self._spent_usd(), "complete": not stopped}
         manifest = self._output.finish(told)
-        if self._on_progress is not None:
-            self._on_progress(self._progress())
+        self._tell()
         return BatchJobResult(
             self._output.rows,
             self._output.errors,
             self._asked,
-            self._left,
             stopped,
             self._spent_usd(),
             time.monotonic() - self._began,
             manifest,
+            self._first_error,
         )
 
 
 class _Mistake(InvalidQuery):
-    code = INVALID
+    code = "invalid_row"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, remedy="Mend the row in the file: the next run takes it")
 
 
 class _Repeated(InvalidQuery):
-    code = REPEATED
+    code = "repeated_id"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, remedy="Give each row an id of its own, or name another column with --id")
 
 
-def _keys(output: BatchOutput, *, with_errors: bool) -> Iterator[str]:
-    """What the index knows rows by: their ids; of rows that are wrong whatever is asked, their numbers."""
-    for row in output.done_rows(with_errors=with_errors):
-        yield f"{IN_FILE}{row.number}" if row.code in (INVALID, REPEATED) else row.id
+class _Changed(InvalidQuery):
+    code = "changed_row"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, remedy="Its answer stays; give the row a new id, or another folder with --out")
+
+
+def content_of(row: InputRow) -> str:
+    """A hash of what a row holds, in 12 hexadecimal digits."""
+    try:
+        encoded = orjson.dumps(dict(row.values), option=orjson.OPT_SORT_KEYS, default=str)
+    except (TypeError, ValueError, RecursionError):
+        encoded = repr(sorted(row.values)).encode("utf-8", "backslashreplace")
+    return blake2b(encoded, digest_size=6).hexdigest()

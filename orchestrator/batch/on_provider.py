@@ -15,7 +15,7 @@ from orchestrator.batch.rows import InputRow
 from orchestrator.batch.work import QuestionTemplate, RowOutcome, failed, mistake_of
 from orchestrator.budget import Budget, Ledger
 from orchestrator.engine.provider_batch import batch_backend, batch_body, batch_text, batch_usd, lone_confidence
-from orchestrator.errors import BadResponse, BudgetExceeded, OrchestratorError
+from orchestrator.errors import BackendRejected, BadResponse, BudgetExceeded, OrchestratorError
 from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from orchestrator.engine.settings import QuerySettings
 
 ROWS_AT_ONCE = 5_000
+GONE = 404
+STILL_EXPECTED = "rows of a batch at the provider are not in the file any more"
 
 
 class ProviderBatchWork:
@@ -53,6 +55,8 @@ class ProviderBatchWork:
         self._settings = settings
         self._limits = budget
         self._ledger = Ledger(budget)
+        self._owed = Ledger(Budget())
+        self._expected: set[str] = set()
         self._spent_usd = 0.0
         self._pending = pending
         self._keep_pending = keep_pending
@@ -72,17 +76,21 @@ class ProviderBatchWork:
 
     async def outcomes(self, rows: AsyncIterable[InputRow]) -> AsyncGenerator[RowOutcome, None]:
         """What comes of each row."""
-        expected = set(self._pending["rows"]) if self._pending else set()
+        self._expected = expected = set(self._pending["rows"]) if self._pending else set()
         handed: list[InputRow] = []  # to the provider, by an earlier run
         waiting: list[InputRow] = []
         async for row in rows:
             name = _name(row)
             (handed if name in expected else waiting).append(row)
             expected.discard(name)
-            if len(waiting) >= self._rows_at_once or (handed and not expected):
-                async for outcome in self._answered(handed, waiting if len(waiting) >= self._rows_at_once else []):
+            if handed and not expected:
+                async for outcome in self._answered(handed, []):
                     yield outcome
-                waiting, handed = waiting if len(waiting) < self._rows_at_once else [], []
+                handed = []
+            if len(waiting) >= self._rows_at_once and not expected:
+                async for outcome in self._answered([], waiting):
+                    yield outcome
+                waiting = []
         async for outcome in self._answered(handed, waiting):
             yield outcome
         await self._batches.aclose()
@@ -95,12 +103,16 @@ class ProviderBatchWork:
         if handed:
             for outcome in await self._done(handed, self._pending):
                 yield outcome
-        if waiting:
-            self._keep_pending(None)
+            if not self._expected:
+                self._keep_pending(None)
+        if waiting and not self._expected:  # rows of another batch are written down only when that one is done
             for outcome in await self._done(waiting, None):
                 yield outcome
-        if handed or waiting:
             self._keep_pending(None)
+        elif waiting:
+            left = BudgetExceeded(STILL_EXPECTED, limit="seconds", remedy="Run it again with the file as it was")
+            for row in waiting:
+                yield RowOutcome(row, error=left, is_open=True)
 
     async def _done(self, rows: list[InputRow], before: JsonObject | None) -> list[RowOutcome]:
         bodies = {_name(row): self._body(row) for row in rows}
@@ -112,7 +124,7 @@ class ProviderBatchWork:
             results = await run_batch(
                 self._backend,
                 bodies,
-                self._ledger,
+                self._ledger if before is None else self._owed,  # what was handed in is owed, whatever is left
                 batches=self._batches,
                 on_submitted=submitted,
                 submitted=None if before is None else str(before["batch"]),
@@ -123,12 +135,18 @@ class ProviderBatchWork:
                 return [failed(rows[0], error, self._limits)]
             half = len(rows) // 2  # fewer may fit into what is left
             return [*await self._done(rows[:half], before), *await self._done(rows[half:], before)]
-        except BatchFailed as error:
+        except (BatchFailed, BackendRejected) as error:
+            if isinstance(error, BackendRejected) and (before is None or error.status != GONE):
+                raise
+            self._expected.clear()  # the provider knows it no more: its rows are to be handed in again
             self._keep_pending(None)
-            self._spent_usd = self._ledger.spent_usd
+            self._note_spent()
             return [RowOutcome(row, error=error) for row in rows]
-        self._spent_usd = self._ledger.spent_usd
+        self._note_spent()
         return [self._outcome(row, result) for row, result in zip(rows, results, strict=True)]
+
+    def _note_spent(self) -> None:
+        self._spent_usd = self._ledger.spent_usd + self._owed.spent_usd
 
     def _body(self, row: InputRow) -> JsonObject:
         settings = self._settings

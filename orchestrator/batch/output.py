@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 import orjson
 
-from orchestrator.batch.parquet import as_parquet, check_pyarrow, parquet_ids
+from orchestrator.batch.parquet import as_parquet, check_pyarrow, parquet_rows
 from orchestrator.errors import InvalidArgument, StorageError
 from orchestrator.jsontypes import JsonObject
 
@@ -38,11 +39,10 @@ class _Shard:
 
 @dataclass(frozen=True, slots=True)
 class DoneRow:
-    """A row that is done; `code` says why it failed, "" if it did not."""
+    """A row that is done; `content` is the hash of what it held."""
 
     id: str
-    number: int = 0
-    code: str = ""
+    content: str = ""
 
 
 class BatchOutput:
@@ -67,9 +67,14 @@ class BatchOutput:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(folder / LOCK)
-            self._state = _json_of(folder / STATE) or {}
-            self._check(job)
+            try:
+                self._state = _json_of(folder / STATE) or {}
+                self._check(job)
+            except BaseException:
+                os.close(self._lock)
+                raise
             self._shards: list[JsonObject] = list(self._state.get("shards", ()))
+            self._paid_usd = sum(_paid_usd(path) for path in sorted(folder.glob("part-*")))
             self._keep({})
             self._error_file = os.open(folder / ERRORS, os.O_RDWR | os.O_CREAT, 0o600)
             _cut_off(self._error_file)
@@ -79,7 +84,8 @@ class BatchOutput:
     @property
     def spent_usd(self) -> float:
         """What the batch has cost before this run, with the worst that was under way when it was killed."""
-        return float(self._state.get("spent_usd", 0.0)) + float(self._state.get("held_usd", 0.0))
+        kept = float(self._state.get("spent_usd", 0.0)) + float(self._state.get("held_usd", 0.0))
+        return max(kept, self._paid_usd)
 
     @property
     def pending(self) -> JsonObject | None:
@@ -98,7 +104,7 @@ class BatchOutput:
         """
         whole = {shard["file"] for shard in self._shards}
         for shard in self._shards:
-            yield from self._counted(_ids_of(self.folder / shard["file"]))
+            yield from self._counted(_rows_of(self.folder / shard["file"]))
         for path in sorted(self.folder.glob("part-*.jsonl")):
             if path.name in whole:
                 continue
@@ -107,12 +113,22 @@ class BatchOutput:
                 continue
             yield from self._counted(self._reopened(path))
         if with_errors:
-            for line in _lines(self.folder / ERRORS):
-                self.errors += 1
-                yield DoneRow(str(line["id"]), int(line["row"]), str(line["code"]))
+            yield from self._kept_errors()
         else:
             os.ftruncate(self._error_file, 0)
             os.lseek(self._error_file, 0, os.SEEK_SET)
+
+    def _kept_errors(self) -> Iterator[DoneRow]:
+        """Rows that failed after they were asked; what was wrong before is looked at anew, and costs nothing."""
+        lines = [line for line in _lines(self.folder / ERRORS) if line.get("was_asked")]
+        partial = self.folder / f"{ERRORS}.partial"
+        partial.write_bytes(b"".join(map(_encoded, lines)))
+        os.replace(partial, self.folder / ERRORS)
+        os.close(self._error_file)
+        self._error_file = os.open(self.folder / ERRORS, os.O_RDWR | os.O_APPEND)
+        for line in lines:
+            self.errors += 1
+            yield DoneRow(str(line["id"]))
 
     def write(self, line: JsonObject) -> None:
         """Stores one result. Raises `StorageError` on a disk that is full."""
@@ -167,10 +183,12 @@ class BatchOutput:
 
     def _check(self, job: JsonObject) -> None:
         before = self._state.get("job")
-        if before is None and any(self.folder.glob("part-*")):
+        if before is None and any(self.folder.glob("part-*")) and not (self.folder / STATE).exists():
             raise InvalidArgument(
                 f"{self.folder} holds shards of something else", remedy="Give another folder with --out"
             )
+        if before is not None and not self._has_results():
+            before = None  # nothing came of it: the folder is free
         differing = [name for name in job if before is not None and before.get(name) != job[name]]
         if differing:
             names = ", ".join(differing)
@@ -179,19 +197,22 @@ class BatchOutput:
                 remedy="Go on with the same input and question, or give another folder with --out",
             )
 
-    def _counted(self, ids: Iterator[str]) -> Iterator[DoneRow]:
-        for id_ in ids:
-            self.rows += 1
-            yield DoneRow(id_)
+    def _has_results(self) -> bool:
+        return bool(self._state.get("pending")) or any(self.folder.glob("part-*"))
 
-    def _reopened(self, path: Path) -> Iterator[str]:
+    def _counted(self, rows: Iterator[DoneRow]) -> Iterator[DoneRow]:
+        for row in rows:
+            self.rows += 1
+            yield row
+
+    def _reopened(self, path: Path) -> Iterator[DoneRow]:
         """Goes on with a shard that its writer left; a line that is not whole is cut off."""
         self._close_shard()
         shard = self._shard = _Shard(path, file=os.open(path, os.O_RDWR))
         _cut_off(shard.file)
         for line in _lines(path):
             self._count_line(shard, _encoded(line), str(line["id"]))
-            yield str(line["id"])
+            yield _done(line)
         if shard.rows >= self._shard_rows:
             self._close_shard()
 
@@ -225,7 +246,16 @@ class BatchOutput:
 
 
 def _encoded(line: JsonObject) -> bytes:
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    """A line, whatever is in it: what JSON does not know is told as text, what cannot be told is left out."""
+    try:
+        return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    except (TypeError, ValueError):  # half a surrogate pair, bytes, decimals, a number of 70 bits, too deep
+        pass
+    try:
+        return json.dumps(line, default=str, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    except (TypeError, ValueError, RecursionError):
+        plain = {name: value for name, value in line.items() if isinstance(value, str | int | float | None)}
+        return json.dumps({**plain, "input": None}, default=str, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 def _write_all(file: int, encoded: bytes) -> None:
@@ -253,15 +283,38 @@ def _cut_off(file: int) -> None:
 def _lines(path: Path) -> Iterator[JsonObject]:
     with path.open("rb") as file:
         for line in file:
-            yield orjson.loads(line)
+            yield _loaded(line)
 
 
-def _ids_of(path: Path) -> Iterator[str]:
-    if path.suffix != ".parquet":
-        for line in _lines(path):
-            yield str(line["id"])
-        return
-    yield from parquet_ids(path)
+def _done(line: JsonObject) -> DoneRow:
+    return DoneRow(str(line["id"]), str(line.get("content", "")))
+
+
+def _rows_of(path: Path) -> Iterator[DoneRow]:
+    lines = _lines(path) if path.suffix != ".parquet" else parquet_rows(path)
+    yield from map(_done, lines)
+
+
+def _paid_usd(path: Path) -> float:
+    """What the rows of a shard have cost; a last line that is not whole does not count."""
+    if path.suffix == ".parquet":
+        return sum(float(row.get("cost_usd") or 0.0) for row in parquet_rows(path))
+    if path.suffix != ".jsonl":
+        return 0.0
+    total = 0.0
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                total += float(_loaded(line).get("cost_usd") or 0.0)
+    return total
+
+
+def _loaded(line: bytes) -> JsonObject:
+    try:
+        found: JsonObject = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        found = json.loads(line)
+    return found
 
 
 def _json_of(path: Path) -> JsonObject | None:

@@ -20,13 +20,14 @@ def check_pyarrow() -> None:
         raise InvalidArgument("Parquet needs the package pyarrow", remedy="pip install 'compound-orchestrator[train]'")
 
 
-def parquet_ids(path: Path) -> Iterator[str]:
-    """The ids of the rows of a shard."""
+def parquet_rows(path: Path) -> Iterator[JsonObject]:
+    """The ids of the rows of a shard, and the hashes of what they held."""
     import pyarrow.parquet as parquet
 
     with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=["id"]):
-            yield from batch.column(0).to_pylist()
+        names = [name for name in ("id", "content", "cost_usd") if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=names):
+            yield from batch.to_pylist()
 
 
 def as_parquet(path: Path, lines: Iterable[JsonObject]) -> Path:
@@ -51,5 +52,5 @@ def _plain(value: JsonValue) -> JsonValue:
 def _column(arrow: Any, values: list[object]) -> Any:  # noqa: ANN401
     try:
         return arrow.array(values)
-    except (arrow.ArrowInvalid, arrow.ArrowTypeError):  # a number in one row, a text in another
+    except (arrow.ArrowInvalid, arrow.ArrowTypeError, OverflowError):  # a number in one row, a text in another
         return arrow.array([None if value is None else str(value) for value in values])

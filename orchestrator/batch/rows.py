@@ -5,14 +5,16 @@ A row that cannot be read is told with its place and what is wrong with it; the 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import orjson
 
@@ -25,6 +27,14 @@ PARQUET_ROWS = 1_000
 POSITION_ROWS = 256
 ID_COLUMNS = ("id", "custom_id")
 STDIN = Path("-")
+KINDS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +59,13 @@ class InputRow:
 Raw = tuple[Mapping[str, JsonValue] | None, str, int]  # (values, or what is wrong, position)
 
 
-def read_rows(path: Path, *, id_column: str | None = None) -> Iterator[InputRow]:
+def read_rows(
+    path: Path, *, id_column: str | None = None, kind: str | None = None, encoding: str | None = None
+) -> Iterator[InputRow]:
     """The rows of a file, or of what is piped in ("-").
+
+    `kind` is `jsonl`, `csv`, `tsv` or `parquet` where the name of the file does not say it, `encoding` that of its text
+    where it is not UTF-8 (UTF-16 is known by its mark).
 
     Their ids stand in `id_column`; where none is named, in `id` or `custom_id` if the first row has it, and else a row
     is called by its number.
@@ -58,9 +73,9 @@ def read_rows(path: Path, *, id_column: str | None = None) -> Iterator[InputRow]
     Raises `InvalidArgument` on a file that cannot be read, or that is of a kind that is not known.
     """
     number, column = 0, id_column
-    for values, mistake, position in _raw_rows(path):
+    for values, mistake, position in _raw_rows(path, kind, encoding):
         number += 1
-        if number == 1 and column is None and values is not None:
+        if column is None and values is not None:
             column = next((name for name in ID_COLUMNS if name in values), "")
         if values is None:
             yield InputRow(number, f"row {number}", {}, mistake, position)
@@ -84,37 +99,82 @@ def size_of(path: Path) -> int | None:
     return None if path == STDIN else path.stat().st_size
 
 
-def _raw_rows(path: Path) -> Iterator[Raw]:
-    if path == STDIN:
-        yield from _json_lines(sys.stdin.buffer, sys.stdin.buffer)
+def _raw_rows(path: Path, stated: str | None, encoding: str | None) -> Iterator[Raw]:
+    kind = stated or ("jsonl" if path == STDIN else _kind_of(path))
+    if kind == "parquet":
+        yield from _parquet(path)
         return
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else suffixes[-1] if suffixes else ""
-    readers: dict[str, Callable[[IO[bytes], IO[bytes]], Iterator[Raw]]] = {
-        ".jsonl": _json_lines,
-        ".ndjson": _json_lines,
-        ".json": _json_lines,
-        ".csv": _csv,
-        ".tsv": _tsv,
-    }
     try:
-        if kind == ".parquet":
-            yield from _parquet(path)
+        if path == STDIN:
+            yield from _text_rows(kind, io.BufferedReader(sys.stdin.buffer), sys.stdin.buffer, encoding)  # type: ignore[arg-type]
             return
-        if kind not in readers:
-            raise InvalidArgument(
-                f"{path}: a file of this kind cannot be read as rows", remedy="Give .jsonl, .csv, .tsv or .parquet"
-            )
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            yield from readers[kind](gzip.GzipFile(fileobj=file) if packed else file, file)  # type: ignore[arg-type]
+            if packed:
+                unpacked = io.BufferedReader(gzip.GzipFile(fileobj=file))
+                yield from _text_rows(kind, unpacked, file, encoding)  # type: ignore[arg-type]
+            else:
+                yield from _text_rows(kind, file, file, encoding)
     except (OSError, EOFError) as error:
         told = getattr(error, "strerror", None) or str(error)
         raise InvalidArgument(f"{path} cannot be read: {told}", remedy="Check the path, and that it is whole") from None
+    except LookupError:
+        raise InvalidArgument(f"there is no encoding {encoding!r}", remedy="--encoding latin-1, cp1252, ...") from None
 
 
-def _json_lines(lines: IO[bytes], file: IO[bytes]) -> Iterator[Raw]:
+def _kind_of(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    suffix = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else suffixes[-1] if suffixes else ""
+    if suffix not in KINDS:
+        raise InvalidArgument(
+            f"{path}: the name does not say what kind of file it is",
+            remedy="Name it .jsonl, .csv, .tsv or .parquet, or say --input-format",
+        )
+    return KINDS[suffix]
+
+
+def _text_rows(kind: str, lines: io.BufferedReader, file: IO[bytes], encoding: str | None) -> Iterator[Raw]:
+    mark = lines.peek(2)[:2]
+    stated = encoding or ("utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+    if kind == "jsonl":
+        first = lines.peek(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+        if first == b"[":
+            raise InvalidArgument(
+                "the file is one JSON list, not an object a line", remedy="Make lines of it: jq -c '.[]' FILE"
+            )
+        if stated in ("utf-8", "utf-8-sig"):
+            yield from _json_lines(lines, file)
+            return
+        recoded = _Recoded(lines, stated)
+        try:
+            yield from _json_lines(recoded, file)
+        finally:
+            recoded.detach()
+        return
+    yield from _table(lines, file, "\t" if kind == "tsv" else "", stated)
+
+
+class _Recoded:
+    """Lines of a text in another encoding, in UTF-8."""
+
+    def __init__(self, lines: io.BufferedReader, encoding: str) -> None:
+        self._text = io.TextIOWrapper(lines, encoding=encoding, errors="replace", newline="\n")
+
+    def readline(self, most: int = -1) -> bytes:
+        """The next line, or no more than so many characters of it."""
+        return self._text.readline(most).encode()
+
+    def detach(self) -> None:
+        """Leaves the file to whoever opened it."""
+        self._text.detach()
+
+
+class _Lines(Protocol):
+    def readline(self, most: int = -1, /) -> bytes: ...
+
+
+def _json_lines(lines: _Lines, file: IO[bytes]) -> Iterator[Raw]:
     first, position = True, _Position(file)
     while line := lines.readline(MAX_LINE_BYTES + 1):
         if len(line) > MAX_LINE_BYTES:
@@ -140,28 +200,22 @@ def _object(text: bytes) -> tuple[Mapping[str, JsonValue] | None, str]:
     return found, ""
 
 
-def _csv(lines: IO[bytes], file: IO[bytes]) -> Iterator[Raw]:
-    return _table(lines, file, ",")
-
-
-def _tsv(lines: IO[bytes], file: IO[bytes]) -> Iterator[Raw]:
-    return _table(lines, file, "\t")
-
-
-def _table(lines: IO[bytes], file: IO[bytes], delimiter: str) -> Iterator[Raw]:
+def _table(lines: io.BufferedReader, file: IO[bytes], delimiter: str, encoding: str) -> Iterator[Raw]:
     csv.field_size_limit(MAX_LINE_BYTES)
-    text = io.TextIOWrapper(lines, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    kind, position = "CSV" if delimiter == "," else "TSV", _Position(file)
+    text = io.TextIOWrapper(lines, encoding=encoding, errors="surrogateescape", newline="")
+    position = _Position(file)
     try:
-        reader = csv.reader(text, delimiter=delimiter, strict=True)
-        names = _names(next(reader, []))
+        head = text.readline()
+        separator = delimiter or max(",;\t", key=head.count)  # Excel writes semicolons in half of the world
+        reader = csv.reader(chain([head], text), delimiter=separator, strict=True)
+        names = _names(_first_line(reader))
         while True:
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield None, f"it is no {kind}: {error}", position.now()
+                yield None, f"it is no row of a table: {error}", position.now()
                 continue
             if cells:
                 yield *_record(names, cells), position.now()
@@ -169,8 +223,17 @@ def _table(lines: IO[bytes], file: IO[bytes], delimiter: str) -> Iterator[Raw]:
         text.detach()  # whoever opened the file closes it
 
 
+def _first_line(reader: Iterator[list[str]]) -> list[str]:
+    try:
+        return next(reader, [])
+    except csv.Error as error:
+        raise InvalidArgument(f"the first line is no row of a table: {error}", remedy="Mend its quotes") from None
+
+
 def _names(cells: list[str]) -> list[str]:
     names = [name.strip() for name in cells]
+    if not _is_text(names):
+        raise InvalidArgument("the table is not UTF-8", remedy="Say --encoding latin-1 or cp1252, or save it as UTF-8")
     if len(set(names)) < len(names) or "" in names:
         raise InvalidArgument(
             f"the columns of the table are not all named, or two alike: {', '.join(names)[:200]}",
@@ -182,11 +245,17 @@ def _names(cells: list[str]) -> list[str]:
 def _record(names: list[str], cells: list[str]) -> tuple[Mapping[str, JsonValue] | None, str]:
     if len(cells) != len(names):
         return None, f"it has {len(cells)} cells, and the table {len(names)} columns"
+    if not _is_text(cells):
+        return None, "it is not UTF-8: say --encoding latin-1 or cp1252, or save the file as UTF-8"
+    return dict(zip(names, cells, strict=True)), ""
+
+
+def _is_text(cells: list[str]) -> bool:
     try:
         "".join(cells).encode()
-    except UnicodeEncodeError:
-        return None, "it is not UTF-8"
-    return dict(zip(names, cells, strict=True)), ""
+    except UnicodeEncodeError:  # bytes that are no UTF-8 stand in it as surrogates
+        return False
+    return True
 
 
 def _parquet(path: Path) -> Iterator[Raw]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.batch.rows import InputRow
-from orchestrator.budget import Budget
+from orchestrator.budget import Budget, Ledger
 from orchestrator.engine.batch import AnswerBatch, is_passing
 from orchestrator.engine.row_run import RowRun, TryLater
 from orchestrator.engine.shared_budget import SharedBudget
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.answer_methods import QueryLike
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.engine.settings import QuerySettings
+    from orchestrator.pipeline.execution.result import RunResult
     from orchestrator.pipeline.execution.runtime import Runtime
     from orchestrator.pipeline.pipeline import Pipeline
     from orchestrator.types import Answer
@@ -148,7 +149,7 @@ class Questions:
 
     def _query(self, row: InputRow) -> QueryLike | JsonObject:
         if self._template is None:
-            return {name: value for name, value in row.values.items() if name not in ("id", "custom_id")}
+            return stated_query(row.values)
         return self._template.fill(row.values)
 
 
@@ -162,7 +163,6 @@ class PipelineRuns:
         self._budget = SharedBudget(budget)
         self._concurrency = concurrency
         self._ordered = ordered
-        self._inputs = frozenset(pipeline.schema.get("properties", {}))
 
     def check(self, row: InputRow) -> OrchestratorError | None:
         """What is wrong with a row; `None` for nothing."""
@@ -172,8 +172,26 @@ class PipelineRuns:
             return error
         return None
 
+    async def _whole(self, inputs: JsonObject, ledger: Ledger) -> RunResult:
+        """A run to its end. Raises `BudgetExceeded` where the budget of the whole batch cut it off."""
+        left_s = self._budget.left_s()
+        found = await self._pipeline.run(inputs, host=self._host, within=ledger, seconds=left_s)
+        await found.settled()
+        limits = {"usd": self._limits.usd, "tokens": self._limits.tokens, "calls": self._limits.calls}
+        if found.partial and (limits.get(found.stopped) is not None or (found.stopped == "seconds" and left_s)):
+            told = f"the batch's budget of {found.stopped} cut the row off"
+            raise BudgetExceeded(told, limit=found.stopped, remedy="Raise it: the next run takes the row")
+        return found
+
     def _of(self, row: InputRow) -> JsonObject:
-        return {name: value for name, value in row.values.items() if name in self._inputs}
+        """The inputs that a row holds; cells of a table, which are texts, become what the pipeline wants."""
+        from orchestrator.pipeline.language.inputs import from_text
+
+        schemas = self._pipeline.schema.get("properties", {})
+        given = {name: value for name, value in row.values.items() if name in schemas and value is not None}
+        return {
+            name: from_text(value, schemas[name]) if isinstance(value, str) else value for name, value in given.items()
+        }
 
     def spent_usd(self) -> float:
         """What was spent so far, in USD."""
@@ -193,10 +211,7 @@ class PipelineRuns:
         assert isinstance(row, InputRow)
         inputs = self._of(row)
         try:
-            found = await self._budget.spend(
-                lambda ledger: self._pipeline.run(inputs, host=self._host, within=ledger, seconds=self._budget.left_s())
-            )
-            await found.settled()
+            found = await self._budget.spend(lambda ledger: self._whole(inputs, ledger))
         except OrchestratorError as error:
             outcome = failed(row, error, self._limits)
             if is_passing(error) or is_passing(error.__cause__ if isinstance(error.__cause__, Exception) else None):
@@ -206,12 +221,28 @@ class PipelineRuns:
         return RowOutcome(row, {"id": row.id, "row": row.number, **told, "partial": found.partial})
 
 
+def stated_query(values: Mapping[str, JsonValue]) -> JsonObject:
+    """What a row asks: our own words, or a line of OpenAI's batches (`body`) or Anthropic's (`params`).
+
+    Of the latter the messages, the system prompt and the sampling count; the fleet chooses the model.
+    """
+    for name in ("body", "params"):
+        body = values.get(name)
+        if isinstance(body, Mapping) and "messages" in body:
+            stated = {field: body[field] for field in ("messages", "system", "temperature", "stop") if field in body}
+            longest = body.get("max_completion_tokens", body.get("max_tokens"))
+            return stated if longest is None else {**stated, "max_tokens": longest}
+    return {name: value for name, value in values.items() if name not in ("id", "custom_id")}
+
+
 def mistake_of(template: QuestionTemplate, row: InputRow) -> OrchestratorError | None:
     """What is wrong with a row for a question; `None` for nothing."""
     try:
         template.fill(row.values)
     except InvalidQuery as error:
         return error
+    except RecursionError:
+        return InvalidQuery("a value of the row is nested too deep", remedy="Keep it flatter")
     return None
 
 

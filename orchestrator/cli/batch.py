@@ -43,6 +43,14 @@ EACH_S = 10.0  # between two lines of progress where nobody watches a terminal
 )
 @click.option("--id", "id_column", help="Column of the rows' ids [default: id or custom_id, else their numbers].")
 @click.option(
+    "--input-format",
+    "kind",
+    type=click.Choice(["jsonl", "csv", "tsv", "parquet"]),
+    help="What FILE is [default: by its name].",
+)
+@click.option("--encoding", help="Of FILE's text [default: UTF-8, or UTF-16 by its mark].")
+@click.option("--with-input", is_flag=True, help="Keep each row's own values beside its result.")
+@click.option(
     "-n", "--concurrency", type=click.IntRange(1, 10_000), default=16, show_default=True, help="Rows at once."
 )
 @click.option("--ordered", is_flag=True, help="Write results in the order of the rows.")
@@ -101,6 +109,7 @@ async def _run(file: Path, out: Path, as_json: bool, options: dict[str, Any]) ->
     from orchestrator.batch.job import BatchJob
     from orchestrator.batch.output import BatchOutput
 
+    _check_question(options)
     output = BatchOutput(out, _identity(file, options), form=options["form"], shard_rows=options["shard_rows"])
     try:
         async with AsyncExitStack() as stack:
@@ -111,17 +120,34 @@ async def _run(file: Path, out: Path, as_json: bool, options: dict[str, Any]) ->
                 output,
                 work,
                 id_column=options["id_column"],
+                kind=options["kind"],
+                encoding=options["encoding"],
                 retry_errors=options["retry_errors"],
+                with_input=options["with_input"],
                 on_progress=shown.take,
             )
             with suppress(NotImplementedError, ValueError):  # Windows; a thread that is not the main one
-                asyncio.get_running_loop().add_signal_handler(signal.SIGINT, _interrupt, job.stop)
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    asyncio.get_running_loop().add_signal_handler(number, _interrupt, job.stop)
             try:
                 return await job.run()
             finally:
                 shown.end()
     finally:
         output.close()
+
+
+def _check_question(options: dict[str, Any]) -> None:
+    """Raises `InvalidArgument` on what no row could be asked with, before the folder is made."""
+    from orchestrator.batch.work import QuestionTemplate
+    from orchestrator.errors import InvalidArgument
+
+    if options["ask"] is not None:
+        QuestionTemplate(options["ask"])
+    if options["pipeline"] is not None and not options["pipeline"].is_file():
+        raise InvalidArgument(f"no such file: {options['pipeline']}", remedy="Check the path of --pipeline")
+    if options["may_wait"] and (options["ask"] is None or len(options["models"]) != 1):
+        raise InvalidArgument("--may-wait needs a question and one model", remedy="Add --ask TEXT and -m MODEL")
 
 
 def _interrupt(stop: Callable[[], None]) -> None:
@@ -163,6 +189,9 @@ async def _work(stack: AsyncExitStack, output: BatchOutput, options: dict[str, A
         return PipelineRuns(pipeline, host, **how)
     fleet = await stack.enter_async_context(await connect(options["config"], None))
     hint(f"using {fleet.origin}")
+    from orchestrator.engine.settings import read_settings
+
+    read_settings("?", _settings_of(options), fleet.backends, fleet.tools, fleet.catalog)  # a mistake is told once
     if options["may_wait"]:
         return _provider_batches(fleet, template, output, budget, options)
     return Questions(fleet, template, _settings_of(options), **how)
@@ -187,8 +216,7 @@ def _provider_batches(
     from orchestrator.batch.on_provider import ProviderBatchWork
     from orchestrator.errors import InvalidArgument
 
-    if template is None or len(options["models"]) != 1:
-        raise InvalidArgument("--may-wait needs a question and one model", remedy="Add --ask TEXT and -m MODEL")
+    assert template is not None
     if options["schema"] or options["strategy"] or options["scope"]:
         raise InvalidArgument(
             "a provider's batch knows no --schema, --strategy or --scope",
@@ -273,8 +301,15 @@ def _told(progress: BatchJobProgress) -> str:
 def _show(result: BatchJobResult, out: Path) -> None:
     click.echo(f"{result.rows:,} rows in {out}, {result.cost_usd:.4f} USD, {result.seconds:.1f} s")
     if result.errors:
-        hint(f"{result.errors:,} rows failed, with their reasons: {out / 'errors.jsonl'} (--retry-errors tries again)")
+        failed = "1 row" if result.errors == 1 else f"{result.errors:,} rows"
+        hint(f"{failed} failed, with reasons in {out / 'errors.jsonl'}; --retry-errors tries them again")
+    if result.first_error:
+        hint(f"the first: {result.first_error}")
     if result.stopped == "budget":
-        hint("the budget is spent before all rows are done: run it again with a larger --usd or --seconds")
+        hint("what it may cost or take is used up before all rows are done: a larger --usd or --seconds goes on")
+    elif result.stopped == "failing":
+        hint("given up: none of the first rows was answered. Mend what is wrong, and run it again with --retry-errors")
     elif result.stopped:
         hint("stopped before all rows are done: the same command goes on")
+    elif not result.rows and not result.errors:
+        hint("there are no rows in the file")

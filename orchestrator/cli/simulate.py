@@ -64,7 +64,12 @@ def command(
     from orchestrator.simulation.fleet_file import engine_of, load_fleet
 
     if (trace is None) == (rate is None):
-        raise InvalidArgument("nothing says what is asked of the fleet", remedy="Give --trace FILE or --rate NUMBER")
+        wrong = "nothing says what is asked of the fleet" if trace is None else "a trace and a rate exclude each other"
+        raise InvalidArgument(wrong, remedy="Give --trace FILE or --rate NUMBER")
+    if chart is not None and not chart.parent.is_dir():
+        raise InvalidArgument(
+            f"there is no folder {chart.parent}", remedy="Make it first, or write the chart elsewhere"
+        )
     stated = load_fleet(fleet).with_options(replicas, policies)
     engine, learned = engine_of(stated, fleet)
     if trace is not None:

@@ -9,16 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.config.models import Config
+from orchestrator.config.names import DEFAULT_NAME
 from orchestrator.errors import InvalidArgument, StorageError
 from orchestrator.jsontypes import JsonObject
-from orchestrator.storage.backup import copy_postgres, copy_sqlite, move_aside, restore_postgres
+from orchestrator.storage.backup import (
+    check_sqlite,
+    check_unused,
+    copy_postgres,
+    copy_sqlite,
+    move_aside,
+    restore_postgres,
+)
 
 MANIFEST, FORMAT = "manifest.json", 1
 RUNS = ".orchestrator/runs.db"
@@ -69,18 +79,24 @@ def back_up(config: Config, folder: Path, *, clock: Callable[[], float] = time.t
     """
     if folder.exists():
         raise InvalidArgument(f"{folder} is there already", remedy="Give a folder that is not there yet")
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True, mode=0o700)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         parts = [_copied(place, partial) for place in places_of(config)]
+        if not any(parts):
+            raise InvalidArgument(
+                "there is nothing to back up here: no configuration, no database",
+                remedy="Go to the folder of the gateway, or say --config",
+            )
         manifest: JsonObject = {"format": FORMAT, "at": clock(), "parts": [part for part in parts if part is not None]}
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        (partial / MANIFEST).chmod(0o600)
         os.replace(partial, folder)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, OSError):
-            raise StorageError(f"{folder} cannot be written: {error.strerror}", remedy="Check the disk") from error
+            told = error.strerror or str(error)
+            raise StorageError(f"{folder} cannot be written: {told}", remedy="Check the disk and its rights") from error
         raise
     return manifest
 
@@ -97,8 +113,8 @@ def _copied(place: Place, folder: Path) -> JsonObject | None:
     if place.kind == "sqlite":
         copy_sqlite(source, target)
     elif place.kind == "folder":
-        shutil.copytree(source, target)
-        hashes = {str(path.relative_to(target)): _hash(path) for path in sorted(target.rglob("*")) if path.is_file()}
+        shutil.copytree(source, target, symlinks=True)
+        hashes = {str(path.relative_to(target)): _hash(path) for path in _files_in(target)}
         return _told(place, place.at, hashes)
     else:
         shutil.copy2(source, target)
@@ -121,6 +137,11 @@ def restore(config: Config, folder: Path, *, replaces: bool = False) -> list[str
     """
     parts = {part["name"]: part for part in _checked(folder)}
     places = {place.name: place for place in places_of(config)}
+    if config.file is not None and folder.resolve() in config.file.parents:  # it comes from the backup itself
+        places["configuration"] = Place("configuration", "file", DEFAULT_NAME)
+    for name, part in parts.items():
+        if name in places:
+            _check_kind(places[name], part, folder)
     unplaced = [name for name in parts if name not in places]
     if unplaced:
         raise InvalidArgument(
@@ -137,9 +158,9 @@ def restore(config: Config, folder: Path, *, replaces: bool = False) -> list[str
 def _checked(folder: Path) -> list[JsonObject]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        parts: list[JsonObject] = manifest["parts"]
+        parts: list[JsonObject] = [_part(stated) for stated in manifest["parts"]]
         is_known = manifest["format"] <= FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InvalidArgument(
             f"{folder} is no backup", remedy="Give a folder that `orchestrator backup` wrote"
         ) from None
@@ -148,24 +169,58 @@ def _checked(folder: Path) -> list[JsonObject]:
     for part in parts:
         for file, expected in part["sha256"].items():
             path = folder / part["name"] / file if file else folder / part["name"]
-            if not path.is_file() or _hash(path) != expected:
-                raise InvalidArgument(f"{path} is damaged or missing", remedy="Take another backup")
+            if not _is_plain_file(path, folder) or _hash(path) != expected:
+                raise InvalidArgument(f"{path} is damaged or missing", remedy="Restore an earlier backup")
     return parts
+
+
+def _part(stated: JsonObject) -> JsonObject:
+    """A part of a manifest as it is written. Raises `ValueError` and its kin on another."""
+    name, kind, hashes = stated["name"], stated["kind"], stated["sha256"]
+    is_one = kind in ("sqlite", "file") and set(hashes) == {""}
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,120}", name) or not (is_one or kind in ("folder", "postgres")):
+        raise ValueError(name)
+    if any(not isinstance(file, str) or not isinstance(digest, str) for file, digest in hashes.items()):
+        raise ValueError(name)
+    return {"name": name, "kind": kind, "at": str(stated.get("at", "")), "sha256": dict(hashes)}
+
+
+def _is_plain_file(path: Path, folder: Path) -> bool:
+    """Whether it is a file within the backup, and no link to one elsewhere."""
+    within = path.resolve().is_relative_to(folder.resolve())
+    return within and path.is_file() and not any(each.is_symlink() for each in (path, *path.parents) if each != folder)
+
+
+def _check_kind(place: Place, part: JsonObject, folder: Path) -> None:
+    """Raises `InvalidArgument` or `StorageError` on what cannot go where it belongs."""
+    is_file = {"file", "folder"}
+    same = part["kind"] == place.kind or (part["kind"] in is_file and place.kind in is_file)
+    if not same:
+        raise InvalidArgument(
+            f"{place.name} was backed up from {part['kind']}, and the configuration keeps it in {place.kind}",
+            remedy="Restore to the same kind of database",
+        )
+    if place.kind == "sqlite":
+        check_sqlite(folder / place.name)
+        check_unused(Path(place.at))
+    elif part["kind"] == "folder":
+        there = {str(path.relative_to(folder / place.name)) for path in _files_in(folder / place.name)}
+        if there != set(part["sha256"]):
+            raise InvalidArgument(f"{folder / place.name} holds other files than were backed up", remedy="Take another")
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _is_taken(place: Place, part: JsonObject, folder: Path) -> bool:
     if place.kind == "postgres" or not Path(place.at).exists():
         return False
-    return not (part["kind"] == "file" and _hash(Path(place.at)) == part["sha256"][""])
+    return not (part["kind"] == "file" and Path(place.at).is_file() and _hash(Path(place.at)) == part["sha256"][""])
 
 
 def _brought_back(place: Place, part: JsonObject, folder: Path, config: Config) -> list[str]:
     source = folder / place.name
-    if (part["kind"] == "postgres") != (place.kind == "postgres"):
-        raise InvalidArgument(
-            f"{place.name} was backed up from {part['kind']}, and the configuration keeps it in {place.kind}",
-            remedy="Restore to the same kind of database",
-        )
     if place.kind == "postgres":
         rows = restore_postgres(place.at, source, lambda: _make_tables(config))
         return [f"{place.name}: {rows:,} rows"]
@@ -175,7 +230,7 @@ def _brought_back(place: Place, part: JsonObject, folder: Path, config: Config) 
     aside = move_aside(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if part["kind"] == "folder":
-        shutil.copytree(source, target)
+        shutil.copytree(source, target, symlinks=True)
     else:
         shutil.copy2(source, target)
     return [f"{place.name}: {target}{'' if aside is None else f' (what was there: {aside})'}"]

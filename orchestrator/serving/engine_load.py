@@ -24,9 +24,10 @@ CACHE_USE = (
     "kv_cache_usage_perc",
     "kv_cache_utilization",
 )
-CONFIG = re.compile(r"vllm:cache_config_info\{([^}]*)\}")
-LABEL = re.compile(r'(\w+)="([^"]*)"')
-SAMPLE = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{[^}]*\})?[ \t]+(\S+)", re.MULTILINE)
+CONFIG = "vllm:cache_config_info{"
+LABEL = re.compile(r'\b(num_gpu_blocks|block_size)="(\d{1,12})"')
+MAX_LINE_CHARS = 4_096
+PREFIXES = ("vllm:", "sglang:", "trtllm_")
 ORCA_REQUEST, ORCA_ANSWER = "endpoint-load-metrics-format", "endpoint-load-metrics"
 
 
@@ -55,13 +56,19 @@ class EngineLoad:
 def load_in_metrics(text: str) -> EngineLoad:
     """What a page of metrics tells; of several engines behind one address the sum, and the mean use of memory."""
     sums: dict[str, list[float]] = {}
-    for found in SAMPLE.finditer(text[:MAX_METRICS_BYTES]):
-        number = _number(found[2])
+    cache_tokens = None
+    for line in text[:MAX_METRICS_BYTES].split("\n"):
+        if not line.startswith(PREFIXES) or len(line) > MAX_LINE_CHARS:
+            continue
+        if line.startswith(CONFIG):
+            cache_tokens = cache_tokens or _cache_tokens(line)
+            continue
+        name, number = _sample(line)
         if number is not None:
-            sums.setdefault(found[1], []).append(number)
+            sums.setdefault(name, []).append(number)
     uses = next((sums[name] for name in CACHE_USE if name in sums), [])
     use = sum(uses) / len(uses) if uses else None
-    return EngineLoad(_sum(sums, RUNNING), _sum(sums, WAITING), _share(use), _cache_tokens(text))
+    return EngineLoad(_sum(sums, RUNNING), _sum(sums, WAITING), _share(use), cache_tokens)
 
 
 def load_in_header(value: str) -> EngineLoad:
@@ -106,11 +113,17 @@ def _share(number: float | None) -> float | None:
     return number if number is not None and 0 <= number <= 1 else None
 
 
-def _cache_tokens(text: str) -> int | None:
-    found = CONFIG.search(text)
-    labels = dict(LABEL.findall(found[1])) if found else {}
-    blocks, size = labels.get("num_gpu_blocks", ""), labels.get("block_size", "")
-    if not (blocks.isdigit() and size.isdigit()):
+def _sample(line: str) -> tuple[str, float | None]:
+    """(name, number) of a line of metrics."""
+    ends = min((place for place in (line.find("{"), line.find(" ")) if place >= 0), default=len(line))
+    rest = line[line.rfind("}") + 1 :] if "{" in line else line[ends:]
+    parts = rest.split(maxsplit=1)
+    return line[:ends], _number(parts[0]) if parts else None
+
+
+def _cache_tokens(line: str) -> int | None:
+    labels = dict(LABEL.findall(line))
+    if len(labels) < 2:
         return None
-    tokens = int(blocks) * int(size)
+    tokens = int(labels["num_gpu_blocks"]) * int(labels["block_size"])
     return tokens if 0 < tokens < 10**10 else None

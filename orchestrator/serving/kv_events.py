@@ -87,4 +87,4 @@ def _list(value: object) -> Sequence[Any]:
 
 
 def _key(block: object) -> object:
-    return block if isinstance(block, int | bytes | str) else repr(block)
+    return block if isinstance(block, int) else hash(block) if isinstance(block, bytes | str) else 0

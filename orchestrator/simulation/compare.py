@@ -75,6 +75,7 @@ def compare_on_trace(
     gap = max((after.arrival_s - before.arrival_s for before, after in pairwise(requests)), default=0.0)
     if gap > BUSY_GAP_S:
         notes.append(f"the trace has a gap of {gap:,.0f} s without requests")
+    notes += _missed(results)
     what = f"{len(requests):,} requests over {requests[-1].arrival_s:,.0f} s from {path.name}"
     return PolicyComparison(what, tuple(results), tuple(notes))
 
@@ -94,8 +95,14 @@ def compare_on_rate(file: FleetFile, engine: Engine, rate: float, seconds: float
             sized, outcomes = simulated_slice(workload, fleet, rate, seconds, file.targets, seed=seed)
         results.append(_result(file, policy, sized, outcomes))
     sliced = next((each for each in results if each.simulated_replicas < each.replicas), None)
-    notes = [f"a slice of {sliced.simulated_replicas} of {sliced.replicas:,} replicas was simulated"] if sliced else []
+    notes = _missed(results)
+    if sliced is not None:
+        notes.append(f"a slice of {sliced.simulated_replicas} of {sliced.replicas:,} replicas was simulated")
     return PolicyComparison(f"{rate:,.4g} requests a second for {seconds:,.0f} s", tuple(results), tuple(notes))
+
+
+def _missed(results: Sequence[PolicyResult]) -> list[str]:
+    return [f"{each.policy} does not meet the targets" for each in results if each.meets_targets is False]
 
 
 def _on_requests(

@@ -16,6 +16,7 @@ from orchestrator.errors import InvalidArgument
 
 UNLIMITED = 10**12
 BLOCK_TOKENS = 16
+LEAST_STEP_S = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,9 @@ class Engine:
                 )
             if isinstance(value, int) and not isinstance(value, bool) and value < 0:
                 raise InvalidArgument(f"{each.name} of an engine is {value}", remedy="Give a whole number above 0")
-        if self.step_s + self.prefill_token_s <= 0:
-            raise InvalidArgument("an engine that takes no time cannot be simulated", remedy="Give its step_s")
+        if self.step_s < LEAST_STEP_S:
+            told = f"a step of {self.step_s:g} s takes no time"
+            raise InvalidArgument(told, remedy="Give its step_s in seconds: 0.012 for 12 ms")
         if min(self.token_budget, self.max_sequences) < 1 or self.kv_tokens < BLOCK_TOKENS:
             raise InvalidArgument(
                 "an engine needs room for one request",
@@ -68,7 +70,7 @@ class Engine:
 
     def with_seconds(self, seconds: Mapping[str, float]) -> Engine:
         """The engine with other times: names of attributes with their seconds."""
-        changes: dict[str, Any] = dict(seconds)
+        changes: dict[str, Any] = {**seconds, "step_s": max(seconds.get("step_s", self.step_s), LEAST_STEP_S)}
         return replace(self, **changes)
 
     def step(self, prefill: int, attention: float, sequences: int, context: int) -> float:

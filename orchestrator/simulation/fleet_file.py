@@ -23,7 +23,8 @@ from orchestrator.simulation.sizing import check_targets
 from orchestrator.simulation.trace import read_trace
 from orchestrator.simulation.workload import Length, Workload
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Tokens = Annotated[int, Field(ge=1, le=10_000_000)]
 Policy = Literal["random", "round_robin", "least_loaded", "session", "cache_aware", "precise", "disaggregated"]
 
 
@@ -64,17 +65,25 @@ class EngineConfig(Strict):
 class WorkloadConfig(Strict):
     """What is asked, where no trace says it (`--rate`)."""
 
-    prompt_tokens: Count = 1_000
+    prompt_tokens: Tokens = 1_000
     """The median; without `prompt_tokens_p90` all prompts are so long."""
-    prompt_tokens_p90: Count | None = None
-    output_tokens: Count = 250
-    output_tokens_p90: Count | None = None
-    groups: Annotated[int, Field(ge=0)] = 0
+    prompt_tokens_p90: Tokens | None = None
+    output_tokens: Tokens = 250
+    output_tokens_p90: Tokens | None = None
+    groups: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """How many different beginnings requests share."""
-    shared_tokens: Annotated[int, Field(ge=0)] = 0
+    shared_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     turns: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
     """How many requests a conversation has, on average."""
     pause_s: Price = 30.0
+
+    @model_validator(mode="after")
+    def _can_be(self) -> Self:
+        for name in ("prompt_tokens", "output_tokens"):
+            stated = getattr(self, f"{name}_p90")
+            if stated is not None and stated < getattr(self, name):
+                raise ValueError(f"{name}_p90 is less than {name}, which is the median")
+        return self
 
     def as_workload(self, chunk_tokens: int) -> Workload:
         """What is asked."""
@@ -95,7 +104,7 @@ class FleetFile(Strict):
     policies: Annotated[list[Policy], Field(min_length=1)] = ["least_loaded", "cache_aware"]
     prefill_replicas: Annotated[int, Field(ge=0)] = 0
     transfer_token_s: Price = TRANSFER_TOKEN_S
-    chunk_tokens: Count = CHUNK_TOKENS
+    chunk_tokens: Annotated[int, Field(ge=16, le=1_000_000)] = CHUNK_TOKENS
     replica_usd_per_hour: Price | None = None
     targets: dict[str, Price] = {}
     """Such as `ttft_p95_s: 1.0`; also per_token_ and latency_, with mean, p50, p90, p95, p99."""
@@ -150,7 +159,7 @@ def load_fleet(path: Path) -> FleetFile:
         return FleetFile.model_validate(located.value)
     except ValidationError as error:
         told = [describe_problem(located, dict(problem), _fields) for problem in error.errors()]
-        raise ConfigError("\n".join(told), remedy="docs/simulate.md shows every field") from None
+        raise ConfigError("\n".join(told)) from None
 
 
 def engine_of(fleet: FleetFile, beside: Path) -> tuple[Engine, LearnedEngine | None]:

@@ -53,11 +53,11 @@ class Observation:
     def guess(self, like: Engine) -> Engine:
         """Numbers to begin with: most of a step is the weights, prompts take as long as they seem to at most."""
         times = (self._last - np.where(self._seen, self._first, self.arrival)) / self.gaps
-        per_token = float(np.quantile(times, 0.1))
+        per_token = max(float(np.quantile(times, 0.1)), 1e-5)
         soonest = ((self._first - self.arrival) / self.prompt)[self._seen]
         prefill = 0.7 * float(soonest.min()) if self._seen.any() else per_token / 100
         at_once = max(float((self._last - self.arrival).sum() / (self._last.max() - self.arrival.min())), 1.0)
-        spread = 0.2 * per_token / at_once
+        spread = max(0.2 * per_token / at_once, 1e-9)
         context = float(self.prompt.mean()) + float(self.gaps.mean()) / 2
         return replace(
             like,

@@ -19,6 +19,8 @@ from orchestrator.simulation.summary import SimulationSummary, summarize
 from orchestrator.simulation.workload import Workload
 
 SLICE = 16
+FEWEST = 1_000  # requests that are looked at, at least: a percentile of a few is chance
+WARM_SHARE, WARM_GROUPS = 0.25, 5  # of the time, and requests of each shared beginning, before any is looked at
 MOST_TIMES = 64
 KEEP_TOGETHER = ("cache_aware", "precise", "disaggregated")
 
@@ -85,9 +87,12 @@ def simulated_slice(
     groups = workload.groups
     if groups and fleet.policy in KEEP_TOGETHER:  # a slice gets its share of the shared beginnings, too
         groups = max(round(groups * share), 1)
-    requests = replace(workload, groups=groups).requests(rate * share, seconds, seed=seed)
+    warm_s = max(seconds * WARM_SHARE, (groups * WARM_GROUPS + FEWEST) / (rate * share))
+    lasts_s = max(seconds, FEWEST / (rate * share))
+    requests = replace(workload, groups=groups).requests(rate * share, warm_s + lasts_s, seed=seed)
     readers = min(max(round(fleet.prefill_replicas * share), 1), simulated - 1) if fleet.prefill_replicas else 0
     outcomes = simulate(requests, replace(fleet, replicas=simulated, prefill_replicas=readers), seed=seed)
+    outcomes = [each for each in outcomes if each.arrival_s >= warm_s]  # caches are cold before
     summary = summarize(outcomes)
     if summary is None:
         raise InvalidArgument(

@@ -12,6 +12,7 @@ import csv
 import gzip
 import io
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ SESSION = ("session", "session_id", "conversation_id", "user")
 FIRST, LAST = ("first_token_s", "first_token_ts"), ("last_token_s", "last_token_ts")
 QUEUED = ("queued_ts", "queued_s")
 MAX_ROWS = 1_000_000
+MAX_TOKENS = 10_000_000
+MAX_BYTES = 1_000_000_000
 MAX_SKIPPED_SHARE = 0.1
 Row = Mapping[str, JsonValue]
 
@@ -158,25 +161,43 @@ def _count(row: Row, names: tuple[str, ...]) -> int:
     number = _optional(row, names)
     if number is None:
         raise _Gap(f"no number of tokens ({', '.join(names)})")
-    if number < 1 or number != int(number):
+    if number < 1 or number != int(number) or number > MAX_TOKENS:
         raise _Gap(f"{number:g} is no number of tokens")
     return int(number)
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        raw = (gzip.GzipFile(fileobj=file) if packed else file).read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise InvalidArgument(f"{path} has more than {MAX_BYTES:,} bytes", remedy="Simulate a part of it")
+    return raw
+
+
+def _delimiter(text: str) -> str:
+    return max(",;\t", key=text[: text.find("\n")].count)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Row]]:
     """(line, row). Raises `InvalidArgument` on what cannot be read."""
     try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        text = _content(path).decode("utf-8-sig")
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         told = getattr(error, "strerror", None) or str(error)
         raise InvalidArgument(f"{path} cannot be read: {told}", remedy="Check the path") from None
     first = text.lstrip()[:1]
     if first != "{":
-        for number, row in enumerate(csv.DictReader(io.StringIO(text)), 2):
-            yield number, {name: value for name, value in row.items() if name is not None}
+        try:
+            for number, row in enumerate(csv.DictReader(io.StringIO(text), delimiter=_delimiter(text)), 2):
+                yield number, {name: value for name, value in row.items() if name is not None}
+        except csv.Error as error:
+            raise InvalidArgument(
+                f"{path} is no table: {error}", remedy="Write CSV with a first line of names"
+            ) from None
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 parsed = orjson.loads(line)

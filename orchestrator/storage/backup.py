@@ -24,7 +24,7 @@ def copy_sqlite(source: Path, target: Path) -> None:
     """Copies a database to a file that is not there. Raises `StorageError` on one that is damaged."""
     try:
         with (
-            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as read,
+            closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as read,
             closing(sqlite3.connect(target)) as to,
         ):
             read.backup(to)
@@ -179,15 +179,41 @@ def _by_dependence(db: Any) -> list[tuple[str, str]]:
 
 
 def move_aside(path: Path) -> Path | None:
-    """Moves what a restored file would replace to a name beside it; `None` where nothing is there."""
-    if not path.exists():
-        return None
+    """Moves what a restored file would replace to a name beside it; `None` where nothing is there.
+
+    A log that SQLite left beside a database goes with it, also where the database itself is gone: it would be read into
+    the restored one.
+    """
     number = 1
     while (aside := path.with_name(f"{path.name}.before-restore-{number}")).exists():
         number += 1
-    os.replace(path, aside)
-    for suffix in ("-wal", "-shm"):
-        beside = path.with_name(path.name + suffix)
-        if beside.exists():
-            os.replace(beside, aside.with_name(aside.name + suffix))
-    return aside
+    moved = [suffix for suffix in ("", "-wal", "-shm") if path.with_name(path.name + suffix).exists()]
+    for suffix in moved:
+        os.replace(path.with_name(path.name + suffix), aside.with_name(aside.name + suffix))
+    return aside if moved else None
+
+
+def check_sqlite(path: Path) -> None:
+    """Raises `StorageError` on a file that is no whole database."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as db:
+            told = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        told = str(error)
+    if told != "ok":
+        raise StorageError(f"{path} is no whole database: {told}", remedy="Restore another backup")
+
+
+def check_unused(path: Path) -> None:
+    """Raises `StorageError` where a process is writing a database."""
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as db:
+            db.execute("BEGIN EXCLUSIVE")
+            db.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise StorageError(f"{path} is being written", remedy="Stop the gateway first") from error
+    except sqlite3.Error:
+        return  # it is no database: what is there is moved aside

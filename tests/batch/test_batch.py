@@ -24,7 +24,7 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.batch.job import BatchJob, BatchJobResult
 from orchestrator.batch.on_provider import ProviderBatchWork
 from orchestrator.batch.output import BatchOutput
-from orchestrator.batch.work import PipelineRuns, Questions, QuestionTemplate
+from orchestrator.batch.work import PipelineRuns, Questions, QuestionTemplate, stated_query
 from orchestrator.cli import main
 from orchestrator.errors import InvalidArgument
 from orchestrator.pipeline import Pipeline, Runtime
@@ -177,11 +177,44 @@ def test_rows_that_are_wrong_cost_nothing_and_stop_nobody(tmp_path: Path) -> Non
         (4, "invalid_row"),
         (5, "invalid_query"),
     }
+    assert all(each["remedy"] for each in errors(out))
     missing = next(each for each in errors(out) if each["row"] == 5)
     assert missing["error"] == "the row has no 'n'; it has id"
     assert missing["input"] == {"id": "d"}
     again = run(path, out, model)
     assert (len(model.calls), again.rows, again.errors) == (2, 2, 4)
+    path.write_text(path.read_text().replace("{bad", '{"id": "b", "n": 9}'))
+    mended = run(path, out, model)
+    assert (len(model.calls), mended.rows, mended.errors) == (3, 3, 3)
+
+
+def test_a_row_that_changed_since_it_was_answered_is_told_and_not_asked(tmp_path: Path) -> None:
+    path, out, model = tmp_path / "in.csv", tmp_path / "out", Counting()
+    path.write_text("n\n1\n2\n")
+    run(path, out, model)
+    path.write_text("n\n1\n7\n3\n")
+    result = run(path, out, model)
+    assert (len(model.calls), result.rows, result.errors) == (3, 3, 1)
+    assert errors(out)[0]["code"] == "changed_row"
+
+
+def test_a_batch_that_answers_nothing_is_given_up(tmp_path: Path) -> None:
+    class Broken(Counting):
+        async def complete(self, request: Request) -> Completion:
+            self.calls.append("")
+            raise ValueError("a bug of its own")
+
+    model = Broken()
+    result = run(rows_file(tmp_path, 5_000), tmp_path / "out", model)
+    assert (result.stopped, result.rows) == ("failing", 0)
+    assert len(model.calls) < 200
+    assert "a bug of its own" in result.first_error or "no model" in result.first_error
+
+
+def test_a_folder_without_results_is_free_for_another_question(tmp_path: Path) -> None:
+    path, out = rows_file(tmp_path, 3), tmp_path / "out"
+    assert run(path, out, Counting(), question="What is {m}?").errors == 3
+    assert run(path, out, Counting()).rows == 3
 
 
 def test_failed_rows_are_tried_again_on_demand(tmp_path: Path) -> None:
@@ -234,6 +267,7 @@ def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:
     first = BatchOutput(tmp_path / "out", {"input": "a"})
     with pytest.raises(InvalidArgument, match="another process is writing"):
         BatchOutput(tmp_path / "out", {"input": "a"})
+    first.write({"id": "a", "row": 1})
     first.close()
     BatchOutput(tmp_path / "out", {"input": "a"}).close()
     with pytest.raises(InvalidArgument, match="differs in input"):
@@ -259,6 +293,22 @@ def test_parquet_shards_go_on_after_a_death_between_both_files(tmp_path: Path) -
     assert [(row["id"], row["output"]) for row in table] == [("r2", '{"a":[2]}'), ("r3", None)]
 
 
+def test_lines_of_providers_batches_are_read(tmp_path: Path) -> None:
+    message = {"role": "user", "content": "How many lamps?"}
+    openai = {
+        "custom_id": "a",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": "gpt", "messages": [message], "max_completion_tokens": 5},
+    }
+    anthropic = {
+        "custom_id": "b",
+        "params": {"model": "claude", "max_tokens": 5, "system": "Be terse.", "messages": [message]},
+    }
+    assert stated_query(openai) == {"messages": [message], "max_tokens": 5}
+    assert stated_query(anthropic) == {"messages": [message], "system": "Be terse.", "max_tokens": 5}
+
+
 @pytest.mark.parametrize("text", ["{}", "a {b", "a } b", "{a}{", " "])
 def test_a_question_with_a_stray_brace_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument):
@@ -275,9 +325,9 @@ def test_braces_and_values_are_put_as_they_are() -> None:
 PIPELINE = """
 version: 1
 name: whisper
-inputs: {text: text}
+inputs: {text: text, n: number}
 steps:
-  soft: {say: "${lower(inputs.text)}!"}
+  soft: {say: "${lower(inputs.text)} ${round(inputs.n + 1)}!"}
 output: ${soft}
 """
 
@@ -285,7 +335,7 @@ output: ${soft}
 def test_a_pipeline_runs_with_each_row(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(PIPELINE)
     path = tmp_path / "in.csv"
-    path.write_text("id,text,other\n1,Hello,x\n2,BYE,y\n")
+    path.write_text("id,text,n,other\n1,Hello,1,x\n2,BYE,2,y\n")
 
     async def go() -> BatchJobResult:
         output = BatchOutput(tmp_path / "out", {})
@@ -297,7 +347,7 @@ def test_a_pipeline_runs_with_each_row(tmp_path: Path) -> None:
 
     result = asyncio.run(go())
     assert (result.rows, result.errors) == (2, 0)
-    assert [line["output"] for line in results(tmp_path / "out")] == ["hello!", "bye!"]
+    assert [line["output"] for line in results(tmp_path / "out")] == ["hello 2!", "bye 3!"]
 
 
 # Batches of a provider
@@ -400,6 +450,7 @@ def test_the_command_goes_on_after_it_was_killed(tmp_path: Path) -> None:
         (["in.jsonl", "--ask", "x", "--pipeline", "p.yaml"], "not both"),
         (["in.jsonl", "--ask", "{"], "brace"),
         (["in.jsonl", "--ask", "x", "--may-wait"], "one model"),
+        (["in.jsonl", "--pipeline", "none.yaml"], "no such file"),
     ],
 )
 def test_wrong_use_is_told(tmp_path: Path, arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,3 +459,4 @@ def test_wrong_use_is_told(tmp_path: Path, arguments: list[str], told: str, monk
     result = CliRunner().invoke(main, ["batch", *arguments, "--out", "out"])
     assert result.exit_code == 2
     assert told in result.stderr
+    assert not (tmp_path / "out").exists()

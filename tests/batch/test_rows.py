@@ -67,7 +67,8 @@ def test_tables_with_quotes_line_breaks_and_wrong_cells(tmp_path: Path) -> None:
     tabs = written(tmp_path, "in.tsv", b"\xef\xbb\xbfid\ttext\n1\ta,b\n")
     assert told(list(read_rows(tabs))) == [("1", {"id": "1", "text": "a,b"})]
     latin = written(tmp_path, "latin.csv", b"id,text\n1,\xe4\n2,b\n")
-    assert [row.mistake for row in read_rows(latin)] == ["it is not UTF-8", ""]
+    assert [row.mistake[:15] for row in read_rows(latin)] == ["it is not UTF-8", ""]
+    assert [row.values["text"] for row in read_rows(latin, encoding="latin-1")] == ["ä", "b"]
 
 
 def test_parquet_and_packed_files(tmp_path: Path) -> None:
@@ -84,8 +85,10 @@ def test_parquet_and_packed_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("in.xlsx", b"PK", "a file of this kind"),
-        ("in", b"{}", "a file of this kind"),
+        ("in.xlsx", b"PK", "does not say what kind"),
+        ("in", b"{}", "does not say what kind"),
+        ("in.json", b' \n[{"id": 1}]', "one JSON list"),
+        ("in.csv", b"id,gr\xf6\xdfe\n1,2\n", "the table is not UTF-8"),
         ("in.parquet", b"no", "is no Parquet"),
         ("in.csv", b"a,a\n1,2\n", "two alike"),
         ("in.csv", b"a,\n1,2\n", "not all named"),
@@ -108,6 +111,19 @@ def test_what_is_piped_in_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("sys.stdin", Piped)
     assert [row.id for row in read_rows(Path("-"))] == ["a"]
+    Piped.buffer = io.BytesIO(b"id;n\n1;2\n")
+    assert [dict(row.values) for row in read_rows(Path("-"), kind="csv")] == [{"id": "1", "n": "2"}]
+
+
+def test_tables_of_excel_with_semicolons_and_utf_16(tmp_path: Path) -> None:
+    semicolons = written(tmp_path, "s.csv", b'id;text;n\r\n1;"a;\r\nb";1,5\r\n')
+    assert told(list(read_rows(semicolons))) == [("1", {"id": "1", "text": "a;\r\nb", "n": "1,5"})]
+    unicode = written(tmp_path, "u.csv", "id\ttext\r\n1\tü€\r\n".encode("utf-16"))
+    assert told(list(read_rows(unicode))) == [("1", {"id": "1", "text": "ü€"})]
+    lines = written(tmp_path, "u.jsonl", '{"id": "a", "t": "ü"}\n{"id": "b", "t": ""}\n'.encode("utf-16"))
+    assert [row.values["t"] for row in read_rows(lines)] == ["ü", ""]
+    with pytest.raises(InvalidArgument, match="no encoding 'latein'"):
+        list(read_rows(semicolons, encoding="latein"))
 
 
 @settings(max_examples=30, deadline=None)
@@ -117,12 +133,21 @@ def test_the_index_knows_what_is_done_and_what_came_before(ids: list[str], done:
 
     with tempfile.TemporaryDirectory() as folder:
         index = IdIndex(Path(folder) / "ids.db")
-        assert list(index.add_done(sorted(done))) == []
-        assert sorted(index.add_done(sorted(done))) == sorted(done)
-        found = [state for start in range(0, len(ids), at_once) for state in index.see(ids[start : start + at_once])]
+        rows = [(id_, "h") for id_ in sorted(done)]
+        assert list(index.add_done(rows)) == []
+        assert sorted(index.add_done(rows)) == sorted(done)
+        parts = (ids[start : start + at_once] for start in range(0, len(ids), at_once))
+        found = [state for part in parts for state in index.see([(id_, "h") for id_ in part])]
         expected = [
             "repeated" if id_ in ids[:place] else "done" if id_ in done else "new" for place, id_ in enumerate(ids)
         ]
         assert found == expected
         index.close()
         assert list(Path(folder).iterdir()) == []
+
+
+def test_a_row_that_holds_something_else_is_told_from_one_that_is_done(tmp_path: Path) -> None:
+    index = IdIndex(tmp_path / "ids.db")
+    assert list(index.add_done([("a", "1"), ("b", "")])) == []
+    assert index.see([("a", "2"), ("b", "7"), ("c", "1")]) == ["changed", "done", "new"]
+    index.close()

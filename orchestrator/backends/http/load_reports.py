@@ -96,6 +96,7 @@ class LoadReports:
             socket.connect(replica.kv_events)
             while True:
                 frames = await socket.recv_multipart()
+                await asyncio.sleep(0)  # a flood of messages leaves room for calls
                 with contextlib.suppress(Exception):  # a message that is none
                     state.take(*_message(frames, msgpack))
                 if state.clears != cleared:
