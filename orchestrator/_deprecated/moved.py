@@ -424,8 +424,12 @@ NAMES: dict[str, dict[str, str]] = {
         "AuxiliaryModels": "orchestrator.gateway.api.auxiliary_models:AuxiliaryModels",
     },
     "orchestrator.gateway.batches": {
+        "AT_ONCE": "orchestrator.gateway.api.batch_runner:AT_ONCE",
         "Batches": "orchestrator.gateway.api.batch_runner:BatchRunner",
-        "MOST_LINES": "orchestrator.gateway.api.batches:MAX_LINES",
+        "HELD_S": "orchestrator.gateway.api.batch_runner:HELD_S",
+        "LOOK_S": "orchestrator.gateway.api.batch_runner:LOOK_S",
+        "MOST_LINES": "orchestrator.gateway.api.batch_runner:MAX_LINES",
+        "PATIENCE": "orchestrator.engine.row_run:PATIENCE",
         "MOST_STORED_BYTES": "orchestrator.gateway.api.batches:MAX_STORED_BYTES",
     },
     "orchestrator.gateway.cache": {

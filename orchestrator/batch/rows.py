@@ -106,7 +106,8 @@ def _raw_rows(path: Path, stated: str | None, encoding: str | None) -> Iterator[
         return
     try:
         if path == STDIN:
-            yield from _text_rows(kind, io.BufferedReader(sys.stdin.buffer), sys.stdin.buffer, encoding)  # type: ignore[arg-type]
+            piped = sys.stdin.buffer
+            yield from _text_rows(kind, io.BufferedReader(piped), piped, encoding)  # type: ignore[arg-type]
             return
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"

@@ -66,6 +66,8 @@ def command(
     if (trace is None) == (rate is None):
         wrong = "nothing says what is asked of the fleet" if trace is None else "a trace and a rate exclude each other"
         raise InvalidArgument(wrong, remedy="Give --trace FILE or --rate NUMBER")
+    if trace is None and speed != 1.0:
+        raise InvalidArgument("--speed plays a trace faster, and there is none", remedy="Give a higher --rate")
     if chart is not None and not chart.parent.is_dir():
         raise InvalidArgument(
             f"there is no folder {chart.parent}", remedy="Make it first, or write the chart elsewhere"

@@ -98,7 +98,8 @@ def compare_on_rate(file: FleetFile, engine: Engine, rate: float, seconds: float
     notes = _missed(results)
     if sliced is not None:
         notes.append(f"a slice of {sliced.simulated_replicas} of {sliced.replicas:,} replicas was simulated")
-    return PolicyComparison(f"{rate:,.4g} requests a second for {seconds:,.0f} s", tuple(results), tuple(notes))
+    told = f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+    return PolicyComparison(f"{told} requests a second for {seconds:,.0f} s", tuple(results), tuple(notes))
 
 
 def _missed(results: Sequence[PolicyResult]) -> list[str]:
