@@ -130,8 +130,8 @@ class BatchJob:
             keeping.cancel()
             with suppress(asyncio.CancelledError):
                 await keeping
-            self._output.keep(spent_usd=self._spent_usd(), held_usd=0.0)
             self._index.close()
+            self._output.keep(spent_usd=self._spent_usd(), held_usd=0.0)
 
     def _read_done(self) -> None:
         rows = self._output.done_rows(with_errors=not self._retry_errors)

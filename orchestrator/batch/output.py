@@ -104,6 +104,11 @@ class BatchOutput:
         """
         whole = {shard["file"] for shard in self._shards}
         for shard in self._shards:
+            if not (self.folder / shard["file"]).exists():
+                raise InvalidArgument(
+                    f"{self.folder} has lost {shard['file']}, which holds {shard['rows']:,} rows",
+                    remedy="Bring the file back, or give another folder with --out",
+                )
             yield from self._counted(_rows_of(self.folder / shard["file"]))
         for path in sorted(self.folder.glob("part-*.jsonl")):
             if path.name in whole:
@@ -158,7 +163,10 @@ class BatchOutput:
     def _keep(self, changes: JsonObject, *, waits: bool = True) -> None:
         """`waits` until it is on the disk; else it survives the death of the process, not that of the machine."""
         self._state = {**self._state, "job": self._job, "shards": self._shards, **changes}
-        _replace(self.folder / STATE, self._state, waits=waits)
+        try:
+            _replace(self.folder / STATE, self._state, waits=waits)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
 
     def finish(self, told: JsonObject) -> Path:
         """Closes the last shard and writes the manifest."""

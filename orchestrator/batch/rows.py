@@ -211,17 +211,24 @@ def _table(lines: io.BufferedReader, file: IO[bytes], delimiter: str, encoding: 
         reader = csv.reader(chain([head], text), delimiter=separator, strict=True)
         names = _names(_first_line(reader))
         while True:
+            begin = reader.line_num + 1
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield None, f"it is no row of a table: {error}", position.now()
+                yield None, f"it is no row of a table: {error}{_lines_of(begin, reader.line_num)}", position.now()
                 continue
             if cells:
-                yield *_record(names, cells), position.now()
+                values, mistake = _record(names, cells)
+                yield values, mistake and mistake + _lines_of(begin, reader.line_num), position.now()
     finally:
         text.detach()  # whoever opened the file closes it
+
+
+def _lines_of(begin: int, end: int) -> str:
+    """Where a row stands that goes over several lines: a stray quote swallows those behind it."""
+    return f" (lines {begin:,} to {end:,}: is a quote missing?)" if end > begin else f" (line {begin:,})"
 
 
 def _first_line(reader: Iterator[list[str]]) -> list[str]:

@@ -263,6 +263,46 @@ def test_a_batch_that_is_stopped_finishes_what_is_under_way(tmp_path: Path) -> N
     assert 0 < first.rows < 5_000
 
 
+def test_a_shard_that_was_deleted_is_told(tmp_path: Path) -> None:
+    path, out = rows_file(tmp_path, 120), tmp_path / "out"
+    run(path, out, Counting())
+    (out / "part-00001.jsonl").unlink()
+    with pytest.raises(InvalidArgument, match=r"has lost part-00001\.jsonl, which holds 50 rows"):
+        run(path, out, Counting())
+
+
+def test_what_earlier_kills_may_owe_stays_spent(tmp_path: Path) -> None:
+    out = BatchOutput(tmp_path / "out", {"input": "a"})
+    out.keep(spent_usd=1.0, held_usd=0.5)
+    out.close()  # as a killed process does
+    again = BatchOutput(tmp_path / "out", {"input": "a"})
+    assert again.spent_usd == pytest.approx(1.5)
+    again.keep(spent_usd=again.spent_usd, held_usd=0.25)
+    again.close()
+    third = BatchOutput(tmp_path / "out", {"input": "a"})
+    assert third.spent_usd == pytest.approx(1.75)
+    third.close()
+
+
+def test_answers_that_json_does_not_know_are_written(tmp_path: Path) -> None:
+    out = BatchOutput(tmp_path / "out", {"input": "a"})
+    out.write({"id": "half \ud83d", "row": 1, "answer": "half \ud83d", "content": "x"})
+    out.write({"id": "big", "row": 2, "answer": 2**70, "content": "x"})
+    out.write({"id": "last", "row": 3, "answer": "ok", "content": "x"})
+    out.close()
+    again = BatchOutput(tmp_path / "out", {"input": "a"})
+    assert [row.id for row in again.done_rows(with_errors=True)][1:] == ["big", "last"]
+    again.close()
+
+
+def test_a_listener_that_fails_costs_no_result(tmp_path: Path) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    result = run(rows_file(tmp_path, 30), tmp_path / "out", Counting(), on_progress=fail)
+    assert (result.rows, result.stopped) == (30, "")
+
+
 def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:
     first = BatchOutput(tmp_path / "out", {"input": "a"})
     with pytest.raises(InvalidArgument, match="another process is writing"):

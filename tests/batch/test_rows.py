@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from orchestrator.batch import rows as reading
 from orchestrator.batch.ids import IdIndex
 from orchestrator.batch.rows import InputRow, read_rows
-from orchestrator.errors import InvalidArgument
+from orchestrator.errors import InvalidArgument, StorageError
 
 
 def written(tmp_path: Path, name: str, content: bytes) -> Path:
@@ -60,8 +60,8 @@ def test_tables_with_quotes_line_breaks_and_wrong_cells(tmp_path: Path) -> None:
     found = list(read_rows(written(tmp_path, "in.csv", content)))
     assert told(found) == [
         ("1", {"id": "1", "text": 'a, "b"\nc'}),
-        ("row 2", "it has 1 cells, and the table 2 columns"),
-        ("row 3", "it has 3 cells, and the table 2 columns"),
+        ("row 2", "it has 1 cells, and the table 2 columns (line 4)"),
+        ("row 3", "it has 3 cells, and the table 2 columns (line 5)"),
         ("4", {"id": "4", "text": "d"}),
     ]
     tabs = written(tmp_path, "in.tsv", b"\xef\xbb\xbfid\ttext\n1\ta,b\n")
@@ -69,6 +69,17 @@ def test_tables_with_quotes_line_breaks_and_wrong_cells(tmp_path: Path) -> None:
     latin = written(tmp_path, "latin.csv", b"id,text\n1,\xe4\n2,b\n")
     assert [row.mistake[:15] for row in read_rows(latin)] == ["it is not UTF-8", ""]
     assert [row.values["text"] for row in read_rows(latin, encoding="latin-1")] == ["ä", "b"]
+
+
+def test_a_stray_quote_that_swallows_lines_says_which(tmp_path: Path) -> None:
+    content = b'id,text\n1,a\n2,"b\n3,c\n4,"d"\n5,e\n'
+    found = list(read_rows(written(tmp_path, "in.csv", content)))
+    assert found[0].values["text"] == "a"
+    assert [row.mistake for row in found if "lines 3 to" in row.mistake and "is a quote missing?" in row.mistake]
+    open_end = list(read_rows(written(tmp_path, "end.csv", b'id,text\n1,"a\n2,b\n3,c\n')))
+    assert [row.mistake for row in open_end] == [
+        "it is no row of a table: unexpected end of data (lines 2 to 4: is a quote missing?)"
+    ]
 
 
 def test_parquet_and_packed_files(tmp_path: Path) -> None:
@@ -144,6 +155,16 @@ def test_the_index_knows_what_is_done_and_what_came_before(ids: list[str], done:
         assert found == expected
         index.close()
         assert list(Path(folder).iterdir()) == []
+
+
+def test_an_index_on_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    index = IdIndex(tmp_path / "ids.db")
+    index._db.execute("PRAGMA max_page_count = 20")
+    rows = [(f"row {number}", "") for number in range(50_000)]
+    with pytest.raises(StorageError, match=r"index of the rows.*full"):
+        index.see(rows)
+    index.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_row_that_holds_something_else_is_told_from_one_that_is_done(tmp_path: Path) -> None:

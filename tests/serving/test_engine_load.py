@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +71,17 @@ def test_no_header_and_no_page_raises(text: str) -> None:
     assert found.cache_use is None or 0 <= found.cache_use <= 1
 
 
+def test_a_page_that_is_made_to_be_slow_is_read_in_time() -> None:
+    began = time.monotonic()
+    for page in (
+        "vllm:num_requests_running{" * 40_000,
+        'vllm:num_requests_running{a="' + "\\" * 1_000_000,
+        "{" * 10**6,
+    ):
+        assert load_in_metrics(page) == EngineLoad()
+    assert time.monotonic() - began < 5
+
+
 # Events
 
 
@@ -112,6 +125,16 @@ def test_messages_that_are_none_are_left_out(batch: object) -> None:
     state = CacheState()
     state.take(0, batch)
     assert state.tokens == 0
+
+
+def test_a_flood_of_blocks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.serving.kv_events.MAX_BLOCKS", 100)
+    state = CacheState()
+    for number in range(50):
+        state.take(number, [1.0, [stored(*range(number * 100, number * 100 + 100))]])
+    assert state.tokens == 100 * 16
+    state.take(50, [1.0, [["BlockStored", [None, [1], {}, "x" * 10**6, 2**90], None, [], 10**9]]])
+    assert state.tokens == 100 * 16
 
 
 # The index and the placement
