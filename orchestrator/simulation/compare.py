@@ -19,6 +19,7 @@ from orchestrator.simulation.summary import SimulationSummary, summarize
 from orchestrator.simulation.trace import read_trace
 
 BUSY_GAP_S = 600.0
+MAX_REPLICAS = 4_096  # that a trace is played on, each of which is simulated
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,9 @@ def compare_on_trace(
 
     Raises `InvalidArgument` on a file that is no trace, or that asks for what no fleet can do.
     """
+    if (file.replicas or 0) > MAX_REPLICAS:
+        told = f"a trace is played on at most {MAX_REPLICAS:,} replicas, not {file.replicas:,}"
+        raise InvalidArgument(told, remedy="Give fewer, or --rate: of a large fleet a slice is simulated")
     trace = read_trace(path)
     requests = [replace(each, arrival_s=each.arrival_s / speed) for each in trace.requests]
     results = [_on_requests(file, engine, policy, requests, seed) for policy in file.policies]

@@ -25,7 +25,7 @@ from orchestrator.jsontypes import JsonValue
 from orchestrator.simulation.observation import ObservedRequest
 from orchestrator.simulation.request import SimulatedRequest
 
-ARRIVAL = ("arrival_s", "arrival_time", "timestamp", "at", "TIMESTAMP")
+ARRIVAL = ("arrival_s", "arrival_time", "arrival", "timestamp", "at", "TIMESTAMP")
 PROMPT = ("prompt_tokens", "input_toks", "input_length", "prefill_tokens", "input_tokens", "ContextTokens")
 OUTPUT = ("output_tokens", "output_toks", "output_length", "completion_tokens", "GeneratedTokens")
 SESSION = ("session", "session_id", "conversation_id", "user")

@@ -280,3 +280,26 @@ def test_a_file_that_is_not_there_and_a_command_without_requests_are_told(tmp_pa
     (tmp_path / "fleet.yaml").write_text(FLEET)
     run = CliRunner().invoke(main, ["simulate", str(tmp_path / "fleet.yaml")])
     assert "Give --trace FILE or --rate NUMBER" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--rate", "5", "--speed", "2"], "--speed plays a trace faster, and there is none"),
+        (["--trace", "t.jsonl", "--replicas", "3000000"], "at most 4,096 replicas, not 3,000,000"),
+        (["--trace", "t.jsonl", "--rate", "5"], "a trace and a rate exclude each other"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_told(tmp_path: Path, arguments: list[str], told: str) -> None:
+    (tmp_path / "fleet.yaml").write_text(FLEET)
+    (tmp_path / "t.jsonl").write_text(lines({"arrival": 1.0, "prompt_tokens": 9, "output_tokens": 2}))
+    given = [str(tmp_path / each) if each == "t.jsonl" else each for each in arguments]
+    result = CliRunner().invoke(main, ["simulate", str(tmp_path / "fleet.yaml"), *given])
+    assert result.exit_code
+    assert told in result.stderr
+
+
+def test_a_large_rate_is_printed_as_a_number(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text(FLEET)
+    result = CliRunner().invoke(main, ["simulate", str(tmp_path / "fleet.yaml"), "--rate", "100000"])
+    assert "100,000 requests a second" in result.output
