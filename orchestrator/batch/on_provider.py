@@ -101,12 +101,12 @@ class ProviderBatchWork:
         That a batch is done is written down when all of its answers are.
         """
         if handed:
-            for outcome in await self._done(handed, self._pending):
+            async for outcome in self._done(handed, self._pending):
                 yield outcome
             if not self._expected:
                 self._keep_pending(None)
         if waiting and not self._expected:  # rows of another batch are written down only when that one is done
-            for outcome in await self._done(waiting, None):
+            async for outcome in self._done(waiting, None):
                 yield outcome
             self._keep_pending(None)
         elif waiting:
@@ -114,7 +114,11 @@ class ProviderBatchWork:
             for row in waiting:
                 yield RowOutcome(row, error=left, is_open=True)
 
-    async def _done(self, rows: list[InputRow], before: JsonObject | None) -> list[RowOutcome]:
+    async def _done(self, rows: list[InputRow], before: JsonObject | None) -> AsyncGenerator[RowOutcome, None]:
+        """Rows of one batch, or of several where the budget does not suffice for all at once.
+
+        What a batch came to is written by whoever asks for it before the next one is handed in.
+        """
         bodies = {_name(row): self._body(row) for row in rows}
 
         def submitted(batch: str) -> None:
@@ -132,18 +136,25 @@ class ProviderBatchWork:
             )
         except BudgetExceeded as error:
             if len(rows) == 1:
-                return [failed(rows[0], error, self._limits)]
+                yield failed(rows[0], error, self._limits)
+                return
             half = len(rows) // 2  # fewer may fit into what is left
-            return [*await self._done(rows[:half], before), *await self._done(rows[half:], before)]
+            for part in (rows[:half], rows[half:]):
+                async for outcome in self._done(part, before):
+                    yield outcome
+            return
         except (BatchFailed, BackendRejected) as error:
             if isinstance(error, BackendRejected) and (before is None or error.status != GONE):
                 raise
             self._expected.clear()  # the provider knows it no more: its rows are to be handed in again
             self._keep_pending(None)
             self._note_spent()
-            return [RowOutcome(row, error=error) for row in rows]
+            for row in rows:
+                yield RowOutcome(row, error=error)
+            return
         self._note_spent()
-        return [self._outcome(row, result) for row, result in zip(rows, results, strict=True)]
+        for row, result in zip(rows, results, strict=True):
+            yield self._outcome(row, result)
 
     def _note_spent(self) -> None:
         self._spent_usd = self._ledger.spent_usd + self._owed.spent_usd

@@ -399,13 +399,14 @@ class ProviderDouble:
     def __init__(self) -> None:
         self.handed: dict[str, dict[str, Any]] = {}
         self.dies = False
+        self.dies_at: set[str] = set()
 
     async def submit(self, bodies: Mapping[str, Any]) -> str:
         self.handed[f"b{len(self.handed)}"] = dict(bodies)
         return f"b{len(self.handed) - 1}"
 
     async def status(self, batch: str) -> BatchStatus:
-        if self.dies:
+        if self.dies or batch in self.dies_at:
             raise KeyboardInterrupt
         return BatchStatus("done")
 
@@ -421,43 +422,58 @@ class ProviderDouble:
         return
 
 
+def run_at_provider(path: Path, out: Path, provider: ProviderDouble, *, usd: float = 1.0) -> BatchJobResult:
+    async def work() -> BatchJobResult:
+        output = BatchOutput(out, {})
+        profile = ModelProfile("m", 1.0, 1.0, max_output_tokens=100)
+        fleet = Orchestrator({"m": RemoteBackend(profile, provider="openai", model="m", key="k")})
+        batch = ProviderBatchWork(
+            fleet,
+            "m",
+            QuestionTemplate("row {n}"),
+            {"max_tokens": 50},
+            budget=Budget(usd=usd - output.spent_usd),
+            pending=output.pending,
+            keep_pending=output.keep_pending,
+            batches=provider,  # type: ignore[arg-type]
+            rows_at_once=10,
+        )
+        try:
+            return await BatchJob(path, output, batch).run()
+        finally:
+            output.close()
+            await fleet.aclose()
+
+    return asyncio.run(work())
+
+
 def test_a_batch_at_the_provider_is_waited_for_and_not_paid_again(tmp_path: Path) -> None:
     path, out, provider = rows_file(tmp_path, 25), tmp_path / "out", ProviderDouble()
-
-    def go(rows_at_once: int) -> BatchJobResult:
-        async def work() -> BatchJobResult:
-            output = BatchOutput(out, {})
-            profile = ModelProfile("m", 1.0, 1.0, max_output_tokens=100)
-            fleet = Orchestrator({"m": RemoteBackend(profile, provider="openai", model="m", key="k")})
-            batch = ProviderBatchWork(
-                fleet,
-                "m",
-                QuestionTemplate("row {n}"),
-                {"max_tokens": 50},
-                budget=Budget(usd=1.0),
-                pending=output.pending,
-                keep_pending=output.keep_pending,
-                batches=provider,  # type: ignore[arg-type]
-                rows_at_once=rows_at_once,
-            )
-            try:
-                return await BatchJob(path, output, batch).run()
-            finally:
-                output.close()
-                await fleet.aclose()
-
-        return asyncio.run(work())
-
     provider.dies = True
     with pytest.raises(KeyboardInterrupt):
-        go(10)
+        run_at_provider(path, out, provider)
     provider.dies = False
-    result = go(10)
+    result = run_at_provider(path, out, provider)
     assert (result.rows, result.errors) == (25, 0)
     assert [len(bodies) for bodies in provider.handed.values()] == [10, 10, 5]
     assert results(out)[0]["answer"] == "ROW 0"
     assert result.cost_usd == pytest.approx(25 * 20 / 1e6 / 2)
     assert BatchOutput(out, {}).pending is None
+
+
+def test_where_the_budget_halves_a_batch_the_first_half_is_written_before_the_second_is_handed_in(
+    tmp_path: Path,
+) -> None:
+    path, out, provider = rows_file(tmp_path, 10), tmp_path / "out", ProviderDouble()
+    provider.dies_at = {"b1"}
+    with pytest.raises(KeyboardInterrupt):
+        run_at_provider(path, out, provider, usd=0.0002)
+    assert len(results(out)) == 5
+    provider.dies_at = set()
+    result = run_at_provider(path, out, provider, usd=0.0002)
+    assert (result.rows, result.errors, result.stopped) == (10, 0, "")
+    names = [name for bodies in provider.handed.values() for name in bodies]
+    assert len(names) == len(set(names)) == 10  # nothing was handed in twice
 
 
 # The command
