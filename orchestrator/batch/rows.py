@@ -6,19 +6,18 @@ A row that cannot be read is told with its place and what is wrong with it; the 
 from __future__ import annotations
 
 import codecs
-import csv
 import gzip
 import io
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import IO, Protocol
 
 import orjson
 
 from orchestrator.batch.parquet import check_pyarrow
+from orchestrator.batch.tables import table_rows
 from orchestrator.errors import InvalidArgument
 from orchestrator.jsontypes import JsonValue
 
@@ -153,7 +152,9 @@ def _text_rows(kind: str, lines: io.BufferedReader, file: IO[bytes], encoding: s
         finally:
             recoded.detach()
         return
-    yield from _table(lines, file, "\t" if kind == "tsv" else "", stated)
+    position = _Position(file)
+    for values, mistake in table_rows(lines, "\t" if kind == "tsv" else "", stated, MAX_LINE_BYTES):
+        yield values, mistake, position.now()
 
 
 class _Recoded:
@@ -199,71 +200,6 @@ def _object(text: bytes) -> tuple[Mapping[str, JsonValue] | None, str]:
         what = "a list: write one object a line" if isinstance(found, list) else f"{type(found).__name__}, no object"
         return None, f"it is {what}"
     return found, ""
-
-
-def _table(lines: io.BufferedReader, file: IO[bytes], delimiter: str, encoding: str) -> Iterator[Raw]:
-    csv.field_size_limit(MAX_LINE_BYTES)
-    text = io.TextIOWrapper(lines, encoding=encoding, errors="surrogateescape", newline="")
-    position = _Position(file)
-    try:
-        head = text.readline()
-        separator = delimiter or max(",;\t", key=head.count)  # Excel writes semicolons in half of the world
-        reader = csv.reader(chain([head], text), delimiter=separator, strict=True)
-        names = _names(_first_line(reader))
-        while True:
-            begin = reader.line_num + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield None, f"it is no row of a table: {error}{_lines_of(begin, reader.line_num)}", position.now()
-                continue
-            if cells:
-                values, mistake = _record(names, cells)
-                yield values, mistake and mistake + _lines_of(begin, reader.line_num), position.now()
-    finally:
-        text.detach()  # whoever opened the file closes it
-
-
-def _lines_of(begin: int, end: int) -> str:
-    """Where a row stands that goes over several lines: a stray quote swallows those behind it."""
-    return f" (lines {begin:,} to {end:,}: is a quote missing?)" if end > begin else f" (line {begin:,})"
-
-
-def _first_line(reader: Iterator[list[str]]) -> list[str]:
-    try:
-        return next(reader, [])
-    except csv.Error as error:
-        raise InvalidArgument(f"the first line is no row of a table: {error}", remedy="Mend its quotes") from None
-
-
-def _names(cells: list[str]) -> list[str]:
-    names = [name.strip() for name in cells]
-    if not _is_text(names):
-        raise InvalidArgument("the table is not UTF-8", remedy="Say --encoding latin-1 or cp1252, or save it as UTF-8")
-    if len(set(names)) < len(names) or "" in names:
-        raise InvalidArgument(
-            f"the columns of the table are not all named, or two alike: {', '.join(names)[:200]}",
-            remedy="Give each column a name of its own in the first line",
-        )
-    return names
-
-
-def _record(names: list[str], cells: list[str]) -> tuple[Mapping[str, JsonValue] | None, str]:
-    if len(cells) != len(names):
-        return None, f"it has {len(cells)} cells, and the table {len(names)} columns"
-    if not _is_text(cells):
-        return None, "it is not UTF-8: say --encoding latin-1 or cp1252, or save the file as UTF-8"
-    return dict(zip(names, cells, strict=True)), ""
-
-
-def _is_text(cells: list[str]) -> bool:
-    try:
-        "".join(cells).encode()
-    except UnicodeEncodeError:  # bytes that are no UTF-8 stand in it as surrogates
-        return False
-    return True
 
 
 def _parquet(path: Path) -> Iterator[Raw]:

@@ -71,6 +71,16 @@ def test_tables_with_quotes_line_breaks_and_wrong_cells(tmp_path: Path) -> None:
     assert [row.values["text"] for row in read_rows(latin, encoding="latin-1")] == ["ä", "b"]
 
 
+def test_a_line_of_a_table_that_is_too_long_is_one_wrong_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MAX_LINE_BYTES", 50)
+    packed = gzip.compress(b"id,text\n1,a\n2," + b"x,y" * 100 + b"\n3,c\n")
+    found = list(read_rows(written(tmp_path, "in.csv.gz", packed)))
+    assert [row.values.get("text") for row in found] == ["a", None, "c"]
+    assert "longer than 50 characters" in found[1].mistake
+    with pytest.raises(InvalidArgument, match="the first line is no row of a table"):
+        list(read_rows(written(tmp_path, "head.csv", b"x" * 200)))
+
+
 def test_a_stray_quote_that_swallows_lines_says_which(tmp_path: Path) -> None:
     content = b'id,text\n1,a\n2,"b\n3,c\n4,"d"\n5,e\n'
     found = list(read_rows(written(tmp_path, "in.csv", content)))
