@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-
-import orjson
 
 from orchestrator.batch.ids import IdIndex
 from orchestrator.batch.output import BatchOutput
@@ -122,7 +119,7 @@ class BatchJob:
         keeping = asyncio.ensure_future(self._keep())
         try:
             await asyncio.to_thread(self._read_done)
-            async with aclosing(self._work.outcomes(self._rows())) as outcomes:
+            async with aclosing(self._rows()) as rows, aclosing(self._work.outcomes(rows)) as outcomes:
                 async for outcome in outcomes:
                     self._take(outcome)
             return self._finished()
@@ -141,30 +138,32 @@ class BatchJob:
                 remedy="Its shards were changed by hand: give another folder with --out",
             )
 
-    async def _rows(self) -> AsyncIterator[InputRow]:
+    async def _rows(self) -> AsyncGenerator[InputRow, None]:
         """The rows that are to be worked on; those that are wrong are written down."""
         rows = read_rows(self._path, id_column=self._id_column, kind=self._kind, encoding=self._encoding)
         reading = asyncio.ensure_future(asyncio.to_thread(self._chunk, rows))
-        while chunk := await reading:
-            # The next rows are read while these are worked on: who has to wait for rows falls out of step with the
-            # others, and queries that do not come together are not assessed together.
-            reading = asyncio.ensure_future(asyncio.to_thread(self._chunk, rows))
-            for row, wrong in chunk:
-                if self._stopped:
-                    await reading
-                    return
-                self._position = row.position
-                if wrong is not None:
-                    self._fail(row, wrong, was_asked=False)
-                    continue
-                self._asked += 1
-                yield row
+        try:
+            while chunk := await reading:
+                # The next rows are read while these are worked on: who has to wait for rows falls out of step with the
+                # others, and queries that do not come together are not assessed together.
+                reading = asyncio.ensure_future(asyncio.to_thread(self._chunk, rows))
+                for row, wrong in chunk:
+                    if self._stopped:
+                        return
+                    self._position = row.position
+                    if wrong is not None:
+                        self._fail(row, wrong, was_asked=False)
+                        continue
+                    self._asked += 1
+                    yield row
+        finally:  # a thread cannot be stopped, and must not meet an index that is closed
+            await asyncio.gather(reading, return_exceptions=True)
 
     def _chunk(self, rows: Iterator[InputRow]) -> list[tuple[InputRow, OrchestratorError | None]]:
         """Some rows that are not done; empty at the end of the file."""
         while read := list(islice(rows, CHUNK_ROWS)):
             keys = [f"{IN_FILE}{row.number}" if row.mistake else row.id for row in read]
-            seen = self._index.see([(key, content_of(row)) for key, row in zip(keys, read, strict=True)])
+            seen = self._index.see([(key, row.content) for key, row in zip(keys, read, strict=True)])
             found: list[tuple[InputRow, OrchestratorError | None]] = []
             for row, state in zip(read, seen, strict=True):
                 if state == "new":
@@ -182,7 +181,7 @@ class BatchJob:
         row = outcome.row
         if outcome.line is not None:
             more = {"input": dict(row.values)} if self._with_input else {}
-            self._output.write({**outcome.line, **more, "content": content_of(row)})
+            self._output.write({**outcome.line, **more, "content": row.content})
             self._answered += 1
             self._open = 0
         elif outcome.is_open:
@@ -209,7 +208,7 @@ class BatchJob:
                 "remedy": getattr(error, "remedy", ""),
                 "input": dict(row.values),
                 "was_asked": was_asked,
-                "content": content_of(row),
+                "content": row.content,
             }
         )
 
@@ -282,12 +281,3 @@ class _Changed(InvalidQuery):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, remedy="Its answer stays; give the row a new id, or another folder with --out")
-
-
-def content_of(row: InputRow) -> str:
-    """A hash of what a row holds, in 12 hexadecimal digits."""
-    try:
-        encoded = orjson.dumps(dict(row.values), option=orjson.OPT_SORT_KEYS, default=str)
-    except (TypeError, ValueError, RecursionError):
-        encoded = repr(sorted(row.values)).encode("utf-8", "backslashreplace")
-    return blake2b(encoded, digest_size=6).hexdigest()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import orjson
 
@@ -49,7 +49,7 @@ def _plain(value: JsonValue) -> JsonValue:
     return orjson.dumps(value).decode() if isinstance(value, dict | list) else value
 
 
-def _column(arrow: Any, values: list[object]) -> Any:  # noqa: ANN401
+def _column(arrow: ModuleType, values: list[object]) -> object:
     try:
         return arrow.array(values)
     except (arrow.ArrowInvalid, arrow.ArrowTypeError, OverflowError):  # a number in one row, a text in another

@@ -11,8 +11,9 @@ import io
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, cast
 
 import orjson
 
@@ -46,6 +47,7 @@ class InputRow:
         values: What it holds.
         mistake: What is wrong with it; "" for a good one.
         position: How much of the file is read with it, in bytes.
+        content: A hash of `values`, in 12 hexadecimal digits.
     """
 
     number: int
@@ -53,18 +55,24 @@ class InputRow:
     values: Mapping[str, JsonValue] = field(default_factory=dict)
     mistake: str = ""
     position: int = 0
+    content: str = ""
 
 
 Raw = tuple[Mapping[str, JsonValue] | None, str, int]  # (values, or what is wrong, position)
 
 
 def read_rows(
-    path: Path, *, id_column: str | None = None, kind: str | None = None, encoding: str | None = None
+    path: Path,
+    *,
+    id_column: str | None = None,
+    kind: str | None = None,
+    encoding: str | None = None,
+    max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Iterator[InputRow]:
     """The rows of a file, or of what is piped in ("-").
 
     `kind` is `jsonl`, `csv`, `tsv` or `parquet` where the name of the file does not say it, `encoding` that of its text
-    where it is not UTF-8 (UTF-16 is known by its mark).
+    where it is not UTF-8 (UTF-16 is known by its mark). A line of more than `max_line_bytes` is one wrong row.
 
     Their ids stand in `id_column`; where none is named, in `id` or `custom_id` if the first row has it, and else a row
     is called by its number.
@@ -72,15 +80,15 @@ def read_rows(
     Raises `InvalidArgument` on a file that cannot be read, or that is of a kind that is not known.
     """
     number, column = 0, id_column
-    for values, mistake, position in _raw_rows(path, kind, encoding):
+    for values, mistake, position in _raw_rows(path, kind, encoding, max_line_bytes):
         number += 1
         if column is None and values is not None:
             column = next((name for name in ID_COLUMNS if name in values), "")
         if values is None:
-            yield InputRow(number, f"row {number}", {}, mistake, position)
+            yield InputRow(number, f"row {number}", {}, mistake, position, _hash_of({}))
             continue
         id_, wrong = _id_of(values, number, column or "")
-        yield InputRow(number, id_, values, wrong, position)
+        yield InputRow(number, id_, values, wrong, position, _hash_of(values))
 
 
 def _id_of(values: Mapping[str, JsonValue], number: int, column: str) -> tuple[str, str]:
@@ -93,34 +101,42 @@ def _id_of(values: Mapping[str, JsonValue], number: int, column: str) -> tuple[s
     return str(found), ""
 
 
+def _hash_of(values: Mapping[str, JsonValue]) -> str:
+    try:
+        encoded = orjson.dumps(dict(values), option=orjson.OPT_SORT_KEYS, default=str)
+    except (TypeError, ValueError, RecursionError):
+        encoded = repr(sorted(values)).encode("utf-8", "backslashreplace")
+    return blake2b(encoded, digest_size=6).hexdigest()
+
+
 def size_of(path: Path) -> int | None:
     """How many bytes a file has; `None` for what is piped in."""
     return None if path == STDIN else path.stat().st_size
 
 
-def _raw_rows(path: Path, stated: str | None, encoding: str | None) -> Iterator[Raw]:
+def _raw_rows(path: Path, stated: str | None, encoding: str | None, longest: int) -> Iterator[Raw]:
     kind = stated or ("jsonl" if path == STDIN else _kind_of(path))
     if kind == "parquet":
         yield from _parquet(path)
         return
     try:
         if path == STDIN:
-            piped = sys.stdin.buffer
-            yield from _text_rows(kind, io.BufferedReader(piped), piped, encoding)  # type: ignore[arg-type]
+            yield from _text_rows(kind, _buffered(sys.stdin.buffer), sys.stdin.buffer, encoding, longest)
             return
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            if packed:
-                unpacked = io.BufferedReader(gzip.GzipFile(fileobj=file))
-                yield from _text_rows(kind, unpacked, file, encoding)  # type: ignore[arg-type]
-            else:
-                yield from _text_rows(kind, file, file, encoding)
+            lines = _buffered(gzip.GzipFile(fileobj=file)) if packed else file
+            yield from _text_rows(kind, lines, file, encoding, longest)
     except (OSError, EOFError) as error:
         told = getattr(error, "strerror", None) or str(error)
         raise InvalidArgument(f"{path} cannot be read: {told}", remedy="Check the path, and that it is whole") from None
     except LookupError:
         raise InvalidArgument(f"there is no encoding {encoding!r}", remedy="--encoding latin-1, cp1252, ...") from None
+
+
+def _buffered(file: object) -> io.BufferedReader:
+    return io.BufferedReader(cast("io.RawIOBase", file))
 
 
 def _kind_of(path: Path) -> str:
@@ -134,7 +150,9 @@ def _kind_of(path: Path) -> str:
     return KINDS[suffix]
 
 
-def _text_rows(kind: str, lines: io.BufferedReader, file: IO[bytes], encoding: str | None) -> Iterator[Raw]:
+def _text_rows(
+    kind: str, lines: io.BufferedReader, file: IO[bytes], encoding: str | None, longest: int
+) -> Iterator[Raw]:
     mark = lines.peek(2)[:2]
     stated = encoding or ("utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
     if kind == "jsonl":
@@ -144,16 +162,16 @@ def _text_rows(kind: str, lines: io.BufferedReader, file: IO[bytes], encoding: s
                 "the file is one JSON list, not an object a line", remedy="Make lines of it: jq -c '.[]' FILE"
             )
         if stated in ("utf-8", "utf-8-sig"):
-            yield from _json_lines(lines, file)
+            yield from _json_lines(lines, file, longest)
             return
         recoded = _Recoded(lines, stated)
         try:
-            yield from _json_lines(recoded, file)
+            yield from _json_lines(recoded, file, longest)
         finally:
             recoded.detach()
         return
     position = _Position(file)
-    for values, mistake in table_rows(lines, "\t" if kind == "tsv" else "", stated, MAX_LINE_BYTES):
+    for values, mistake in table_rows(lines, "\t" if kind == "tsv" else "", stated, longest):
         yield values, mistake, position.now()
 
 
@@ -173,16 +191,18 @@ class _Recoded:
 
 
 class _Lines(Protocol):
-    def readline(self, most: int = -1, /) -> bytes: ...
+    def readline(self, most: int = -1, /) -> bytes:
+        """The next line, or no more than so much of it."""
+        ...
 
 
-def _json_lines(lines: _Lines, file: IO[bytes]) -> Iterator[Raw]:
+def _json_lines(lines: _Lines, file: IO[bytes], longest: int) -> Iterator[Raw]:
     first, position = True, _Position(file)
-    while line := lines.readline(MAX_LINE_BYTES + 1):
-        if len(line) > MAX_LINE_BYTES:
+    while line := lines.readline(longest + 1):
+        if len(line) > longest:
             while line and not line.endswith(b"\n"):  # the rest of a line that is too long
-                line = lines.readline(MAX_LINE_BYTES)
-            yield None, f"the line is longer than {MAX_LINE_BYTES:,} bytes", position.now()
+                line = lines.readline(longest)
+            yield None, f"the line is longer than {longest:,} bytes", position.now()
             continue
         text = line.strip()
         if first:

@@ -85,9 +85,9 @@ class QuestionTemplate:
 
 
 class Questions:
-    """Asks a fleet: `template` filled with each row, or the row's own `query` or `messages`.
+    """Asks a fleet: `template` filled with each row, or without one the row's own `query` or `messages`.
 
-    With `values` of the row that are settings (`system`, `scope`, ...) only where the row says what is asked.
+    A row that says itself what is asked may hold settings of its own (`system`, `scope`, ...).
     """
 
     def __init__(

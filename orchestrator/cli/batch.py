@@ -302,7 +302,7 @@ def _show(result: BatchJobResult, out: Path) -> None:
     click.echo(f"{result.rows:,} rows in {out}, {result.cost_usd:.4f} USD, {result.seconds:.1f} s")
     if result.errors:
         failed = "1 row" if result.errors == 1 else f"{result.errors:,} rows"
-        hint(f"{failed} failed, with reasons in {out / 'errors.jsonl'}; --retry-errors tries them again")
+        hint(f"{failed} failed; {out / 'errors.jsonl'} says why, and what to do")
     if result.first_error:
         hint(f"the first: {result.first_error}")
     if result.stopped == "budget":

@@ -22,11 +22,13 @@ class CacheState:
         tokens: How many tokens its blocks hold.
         clears: How often all of them were cleared.
         missed: Messages that did not arrive: what is known since then is too little.
+        max_blocks: How many blocks are remembered at most.
     """
 
     tokens: int = 0
     clears: int = 0
     missed: int = 0
+    max_blocks: int = MAX_BLOCKS
     _blocks: dict[Any, int] = field(default_factory=dict)
     _next: int | None = None
 
@@ -52,7 +54,7 @@ class CacheState:
             return
         for block in _list(event.get("block_hashes")):
             key = _key(block)
-            if key not in self._blocks and len(self._blocks) < MAX_BLOCKS:
+            if key not in self._blocks and len(self._blocks) < self.max_blocks:
                 self._blocks[key] = size
                 self.tokens += size
 

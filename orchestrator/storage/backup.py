@@ -43,7 +43,7 @@ def copy_postgres(url: str, folder: Path) -> list[JsonObject]:
     Raises `StorageError` where the database cannot be read.
     """
     folder.mkdir(mode=0o700)
-    with _connected(url) as (db, _), db.transaction():
+    with _connected(url) as db, db.transaction():
         db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         return [_dump(db, schema, table, folder) for schema, table in _tables(db)]
 
@@ -70,7 +70,7 @@ def restore_postgres(url: str, folder: Path, prepare: Callable[[], None]) -> int
     `prepare` makes the tables of this version. Raises `StorageError` where rows are there already, or a file is none.
     """
     files = sorted(folder.glob("*.copy"))
-    with _connected(url) as (db, _):
+    with _connected(url) as db:
         there = [f"{schema}.{table}" for schema, table in _tables(db) if _has_rows(db, schema, table)]
     if there:
         raise StorageError(
@@ -78,7 +78,7 @@ def restore_postgres(url: str, folder: Path, prepare: Callable[[], None]) -> int
         )
     prepare()
     rows = 0
-    with _connected(url) as (db, psycopg), db.transaction():
+    with _connected(url) as db, db.transaction():
         names = {tuple(path.name.removesuffix(".copy").split(".", 1)): path for path in files}
         order = [name for name in _by_dependence(db) if name in names]
         for schema, table in reversed(order):
@@ -91,7 +91,6 @@ def restore_postgres(url: str, folder: Path, prepare: Callable[[], None]) -> int
                 f"the backup holds tables that this version does not know: {sorted(unknown)[0]}",
                 remedy="Restore with the version that wrote it, or a later one",
             )
-        del psycopg
     return rows
 
 
@@ -122,7 +121,7 @@ def _load(db: Any, schema: str, table: str, path: Path) -> int:
 
 
 @contextmanager
-def _connected(url: str) -> Iterator[tuple[Any, Any]]:
+def _connected(url: str) -> Iterator[Any]:
     try:
         import psycopg  # extra `postgres`
     except ImportError:
@@ -132,7 +131,7 @@ def _connected(url: str) -> Iterator[tuple[Any, Any]]:
     where = url.rpartition("@")[2]
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=10) as db:
-            yield db, psycopg
+            yield db
     except psycopg.Error as error:
         told = " ".join(str(error).split())
         raise StorageError(f"the database at {where} cannot be used: {told}", remedy="Check server, rights") from error

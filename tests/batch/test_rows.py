@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.batch import rows as reading
 from orchestrator.batch.ids import IdIndex
 from orchestrator.batch.rows import InputRow, read_rows
 from orchestrator.errors import InvalidArgument, StorageError
@@ -71,14 +70,13 @@ def test_tables_with_quotes_line_breaks_and_wrong_cells(tmp_path: Path) -> None:
     assert [row.values["text"] for row in read_rows(latin, encoding="latin-1")] == ["ä", "b"]
 
 
-def test_a_line_of_a_table_that_is_too_long_is_one_wrong_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_LINE_BYTES", 50)
+def test_a_line_of_a_table_that_is_too_long_is_one_wrong_row(tmp_path: Path) -> None:
     packed = gzip.compress(b"id,text\n1,a\n2," + b"x,y" * 100 + b"\n3,c\n")
-    found = list(read_rows(written(tmp_path, "in.csv.gz", packed)))
+    found = list(read_rows(written(tmp_path, "in.csv.gz", packed), max_line_bytes=50))
     assert [row.values.get("text") for row in found] == ["a", None, "c"]
     assert "longer than 50 characters" in found[1].mistake
     with pytest.raises(InvalidArgument, match="the first line is no row of a table"):
-        list(read_rows(written(tmp_path, "head.csv", b"x" * 200)))
+        list(read_rows(written(tmp_path, "head.csv", b"x" * 200), max_line_bytes=50))
 
 
 def test_a_stray_quote_that_swallows_lines_says_which(tmp_path: Path) -> None:
@@ -120,10 +118,10 @@ def test_files_that_are_no_rows_are_told(tmp_path: Path, name: str, content: byt
         list(read_rows(written(tmp_path, name, content)))
 
 
-def test_a_line_that_is_too_long_is_one_wrong_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_LINE_BYTES", 100)
+def test_a_line_that_is_too_long_is_one_wrong_row(tmp_path: Path) -> None:
     path = written(tmp_path, "in.jsonl", b'{"id": "a"}\n{"id": "' + b"x" * 1_000 + b'"}\n{"id": "b"}\n')
-    assert [row.mistake for row in read_rows(path)] == ["", "the line is longer than 100 bytes", ""]
+    found = read_rows(path, max_line_bytes=100)
+    assert [row.mistake for row in found] == ["", "the line is longer than 100 bytes", ""]
 
 
 def test_what_is_piped_in_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,9 +127,8 @@ def test_messages_that_are_none_are_left_out(batch: object) -> None:
     assert state.tokens == 0
 
 
-def test_a_flood_of_blocks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.serving.kv_events.MAX_BLOCKS", 100)
-    state = CacheState()
+def test_a_flood_of_blocks_is_bounded() -> None:
+    state = CacheState(max_blocks=100)
     for number in range(50):
         state.take(number, [1.0, [stored(*range(number * 100, number * 100 + 100))]])
     assert state.tokens == 100 * 16

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from types import ModuleType
 
 from orchestrator.backends.http.replicas import Replica, Replicas
 from orchestrator.serving.engine_load import MAX_METRICS_BYTES, load_in_metrics
@@ -20,7 +20,7 @@ from orchestrator.serving.prompt_chunks import CHUNK_TOKENS
 
 POLL_S, TIMEOUT_S = 1.0, 1.0
 IDLE_S = 30.0  # after the last call no more is asked
-WELCOME = 3  # frames of a message: topic, sequence number, batch
+FRAMES = 3  # of a message: topic, sequence number, batch
 log = logging.getLogger(__name__)
 Fetch = Callable[[str], Awaitable[str]]
 
@@ -111,8 +111,8 @@ class LoadReports:
             log.warning("the load of a server is not known from %s (%s): what was sent to it counts", address, why)
 
 
-def _message(frames: list[bytes], msgpack: Any) -> tuple[int, object]:  # noqa: ANN401
-    _, sequence, payload = frames[-WELCOME:]
+def _message(frames: list[bytes], msgpack: ModuleType) -> tuple[int, object]:
+    _, sequence, payload = frames[-FRAMES:]
     return int.from_bytes(sequence, "big"), msgpack.unpackb(payload, strict_map_key=False)
 
 
