@@ -127,16 +127,23 @@ class Replicas:
     ) -> Placed:
         """The server for a call, and how much of the prompt it probably holds.
 
-        One whose circuit is open is chosen only when all are. Raises `BackendUnavailable` where none may be chosen.
+        One whose circuit is open is chosen only when all are.
 
-        `among` are addresses (`host:port`) that may be chosen,
-        `pool` which of the pools, where it is not to be found out.
+        Args:
+            body: The call, as a chat completion.
+            expected_output: Tokens that the answer will have, as far as known.
+            without: A server that is chosen only when there is no other.
+            among: Addresses (`host:port`) that may be chosen; empty for all.
+            pool: Which of the pools; `None` for the one that the lengths of prompt and answer speak for.
+
+        Raises:
+            BackendUnavailable: None of `among` serves this model.
         """
         if len(self.all) == 1 and not among:
             return Placed(self.all[0], 0.0)
-        able = self._able(body, expected_output, without, among, pool)
         now, speeds = self._clock(), self._speeds
         prompt, written = read_tokens(body), _written(body, expected_output)
+        able = self._able(pool or _heavier(prompt, written), without, among)
         chunks = prompt_chunks(_texts(body), str(body.get("cache_salt") or ""))
         costs: dict[int, float] = {}
         held: dict[int, float] = {}
@@ -152,16 +159,8 @@ class Replicas:
         replica.read_s = max(replica.read_s, now) + fresh_s
         return Placed(replica, held[chosen])
 
-    def _able(
-        self,
-        body: JsonObject,
-        expected_output: float,
-        without: Replica | None,
-        among: Collection[str],
-        pool: Pool | None,
-    ) -> list[int]:
+    def _able(self, wanted: Pool, without: Replica | None, among: Collection[str]) -> list[int]:
         """Places of the servers that may be chosen."""
-        wanted = pool or weight_of(body, expected_output)
         every = range(len(self.all))
         able = [n for n in every if not among or endpoint_of(self.all[n].base_url) in among]
         if not able:
@@ -245,7 +244,10 @@ def weight_of(body: JsonObject, expected_output: float) -> Pool:
 
     Both by a rule of thumb for the ratio of their speeds.
     """
-    read, written = read_tokens(body), _written(body, expected_output)
+    return _heavier(read_tokens(body), _written(body, expected_output))
+
+
+def _heavier(read: float, written: float) -> Pool:
     return "prefill" if read > PREFILL_HEAVY * max(written, 1.0) else "decode"
 
 
