@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from orchestrator import Budget, Orchestrator, RateLimited
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.provider_batches import BatchResult, BatchStatus
 from orchestrator.backends.remote import RemoteBackend
-from orchestrator.batch.job import BatchJob, BatchJobResult
+from orchestrator.batch.job import CHUNK_ROWS, BatchJob, BatchJobResult
 from orchestrator.batch.on_provider import ProviderBatchWork
 from orchestrator.batch.output import BatchOutput
-from orchestrator.batch.work import PipelineRuns, Questions, QuestionTemplate, stated_query
+from orchestrator.batch.rows import InputRow
+from orchestrator.batch.work import PipelineRuns, Questions, QuestionTemplate, RowOutcome, stated_query
 from orchestrator.cli import main
 from orchestrator.errors import InvalidArgument
 from orchestrator.pipeline import Pipeline, Runtime
@@ -301,6 +303,43 @@ def test_a_listener_that_fails_costs_no_result(tmp_path: Path) -> None:
 
     result = run(rows_file(tmp_path, 30), tmp_path / "out", Counting(), on_progress=fail)
     assert (result.rows, result.stopped) == (30, "")
+
+
+class Failing:
+    """Fails at the first row, while the rows behind it are still read."""
+
+    def __init__(self) -> None:
+        self.read_to = 0
+
+    async def outcomes(self, rows: AsyncIterable[InputRow]) -> AsyncGenerator[RowOutcome, None]:
+        async for row in rows:
+            if not row.number:
+                yield RowOutcome(row)
+            await asyncio.sleep(0.05)
+            raise ZeroDivisionError
+
+    def check(self, row: InputRow) -> None:
+        if row.number == CHUNK_ROWS + 1:
+            time.sleep(0.3)
+        self.read_to = row.number
+
+    def spent_usd(self) -> float:
+        return 0.0
+
+    def held_usd(self) -> float:
+        return 0.0
+
+
+def test_a_batch_that_fails_waits_for_whoever_reads_its_rows(tmp_path: Path) -> None:
+    work = Failing()
+
+    async def go() -> None:
+        output = BatchOutput(tmp_path / "out", {})
+        await BatchJob(rows_file(tmp_path, 2 * CHUNK_ROWS), output, work).run()
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(go())
+    assert work.read_to == 2 * CHUNK_ROWS
 
 
 def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:
