@@ -303,6 +303,16 @@ def test_a_conversation_stays_with_its_server_and_few_move_when_one_comes() -> N
     assert moved < 300 * 0.4  # a quarter has to
 
 
+def test_a_server_that_answers_nobody_has_read_all_that_was_sent_to_it() -> None:
+    replicas = Replicas([Replica(f"http://s{i}") for i in range(3)], clock=lambda: 0.0)
+    first = replicas.choose(conversation(7, 0), expected_output=100).replica
+    for _ in range(50):  # quick servers: each answer is there before the next question
+        assert replicas.choose(conversation(7, 0), expected_output=100).replica is first
+    first.limit.in_flight += 1
+    chosen = [replicas.choose(conversation(7, 0), expected_output=100).replica for _ in range(50)]
+    assert any(replica is not first for replica in chosen)
+
+
 def test_no_server_gets_much_more_than_its_share() -> None:
     replicas = Replicas([Replica(f"http://s{i}") for i in range(4)])
     for _ in range(100):

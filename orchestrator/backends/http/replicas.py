@@ -75,12 +75,16 @@ class Replica:
         """Whether about as much is cached as is foreseen: what is told of many tokens, not of a few."""
         return self.foreseen_tokens < MANY_TOKENS or self.found_tokens > PARTED * self.foreseen_tokens
 
+    def unread_s(self, now: float) -> float:
+        """How long it will read what was sent to it, in seconds; one that answers nobody has read all."""
+        return max(self.read_s - now, 0.0) if self.limit.in_flight else 0.0
+
     def load(self, now: float, prefill_token_s: float) -> ReplicaLoad:
         """What is known of its load at this moment."""
         fresh = self.told if now - self.told_s < FRESH_S else EngineLoad()
         running, waiting = fresh.running or 0.0, fresh.waiting or 0.0
         own = max(self.limit.in_flight - waiting, 0.0)
-        queued = max(self.read_s - now, 0.0) / prefill_token_s
+        queued = self.unread_s(now) / prefill_token_s
         return ReplicaLoad(queued, max(running, own), waiting, fresh.cache_use or 0.0)
 
     @property
@@ -156,7 +160,7 @@ class Replicas:
         self.index.record(chosen, chunks)
         replica = self.all[chosen]
         fresh_s = speeds.prefill_token_s * max(prompt - held[chosen], 0.0)
-        replica.read_s = max(replica.read_s, now) + fresh_s
+        replica.read_s = now + replica.unread_s(now) + fresh_s
         return Placed(replica, held[chosen])
 
     def _able(self, wanted: Pool, without: Replica | None, among: Collection[str]) -> list[int]:
