@@ -54,10 +54,10 @@ def test_everything_a_key_may(gateway: Any) -> None:
         found = await client.call_tool("answer", {"question": "Where is the Louvre?"})
         assert found.structured_content["answer"] == "Paris"
         assert found.structured_content["cost_usd"] > 0
-        assert text(await client.call_tool("remember", {"text": "The vault code is 4711."})) == "m:1"
+        assert text(await client.call_tool("remember", {"text": "The vault code is xebec."})) == "m:1"
         assert "[m:1]" in text(await client.call_tool("recall", {"query": "vault code"}))
         (resource,) = (await client.list_resources()).resources
-        assert "4711" in (await client.read_resource(str(resource.uri))).contents[0].text
+        assert "xebec" in (await client.read_resource(str(resource.uri))).contents[0].text
         assert text(await client.call_tool("forget", {"ids": [1]})) == "forgotten: 1; left: 0"
         assert "holds nothing" in text(await client.call_tool("recall", {"query": "vault code"}))
         routed = await client.call_tool("route", {"question": "What is 2 + 2?"})
@@ -69,13 +69,13 @@ def test_everything_a_key_may(gateway: Any) -> None:
 
 def test_scopes_are_walls(gateway: Any) -> None:
     async def keep(client: Any) -> None:
-        await client.call_tool("remember", {"text": "The vault code is 4711."})
+        await client.call_tool("remember", {"text": "The vault code is xebec."})
 
     async def look(client: Any) -> None:
-        assert "4711" not in text(await client.call_tool("recall", {"query": "vault code"}))
+        assert "xebec" not in text(await client.call_tool("recall", {"query": "vault code"}))
 
     async def same(client: Any) -> None:
-        assert "4711" in text(await client.call_tool("recall", {"query": "vault code"}))
+        assert "xebec" in text(await client.call_tool("recall", {"query": "vault code"}))
 
     talk(gateway, keep, x_orchestrator_scope="ann")
     talk(gateway, look)

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.memory import AesGcmCipher, HashingEncoder, Memory, NewRecord, NotErased, StoreError
 from tests.support.gateway import running_gateway
 
-SECRET = "The zanzibar codeword of Petra is 7741."
+SECRET = "The zanzibar codeword of Petra is quixotry."
 
 
 def in_files(folder: Path, text: str) -> list[str]:
@@ -119,12 +119,12 @@ def test_runs_that_recalled_it_give_it_no_more(tmp_path: Path) -> None:
     with running_gateway(tmp_path, pipelines={"p": str(tmp_path / "p.yaml")}) as run:
         kept = run.post("/v1/memories", {"text": SECRET, "scope": "ann"}).json()["id"]
         began = run.post("/v1/pipelines/p/runs", {"inputs": {"question": "What is the zanzibar codeword?"}}).json()
-        assert "7741" in str(began["output"])
+        assert "quixotry" in str(began["output"])
         assert run.send("DELETE", f"/v1/memories/{kept}?scope=ann").status_code == 200
         told = run.get(f"/v1/runs/{began['id']}").json()
-        assert "7741" not in str(told)
+        assert "quixotry" not in str(told)
         assert told["status"] == "done"
-        assert in_files(tmp_path, "7741") == []
+        assert in_files(tmp_path, "quixotry") == []
 
 
 def test_scopes_that_do_not_exist_cost_nothing(tmp_path: Path) -> None:
