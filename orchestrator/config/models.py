@@ -179,6 +179,24 @@ class GatewayConfig(Strict):
     """
 
 
+class TracesConfig(Strict):
+    """What is kept of each request: its steps, and, if you say so, its texts."""
+
+    path: Kept | None = None
+    """Where the SDK and the commands keep traces: a file, or `postgresql://...`. None are kept unless named.
+
+    The gateway keeps its own in `gateway.database`, always.
+    """
+    sample: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
+    """Share of requests whose steps are kept. What failed, and what took more than one model, is always kept."""
+    content: bool = False
+    """Whether questions, drafts and answers are kept as text. Whoever may see traces can read them then."""
+    redact: str | None = None
+    """`package.module:function`, called with each text before it is kept; gives what is kept instead."""
+    keep_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
+    """Of steps and texts. The row of each request, which money is counted by, stays `gateway.keep_days`."""
+
+
 class DistillConfig(Strict):
     """Students that learn from this fleet."""
 
@@ -239,6 +257,7 @@ class Config(Strict):
     gateway: GatewayConfig = GatewayConfig()
     pipelines: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")], str] = {}
     """Files of pipelines that the gateway serves, by the name behind `pipeline:`."""
+    traces: TracesConfig = TracesConfig()
     tools: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")], AnyTool] = {}
     """What models may call where a query, or a key of the gateway, names it."""
     distill: DistillConfig | None = None
@@ -414,6 +433,7 @@ def _fields_at(path: tuple[object, ...]) -> list[str]:
         "gateway": GatewayConfig,
         "gateway.autos": AutoConfig,
         "gateway.cache": CacheConfig,
+        "traces": TracesConfig,
         "distill": DistillConfig,
     }
     within: dict[str, type[BaseModel]] = {"tls": TlsConfig, "replicas": ReplicaConfig, "audits": StudentAuditConfig}

@@ -173,12 +173,12 @@ class AnswerMethods(ToolRunMethods):
             ledger = None if within is None else Ledger(plan.budget, within=within)
             answer = await self.execute(plan, trace, ledger, live)
         except NoAdequateModel as error:
-            self._observed(trace, parent, error)
+            self._observed(asked, trace, parent, None, error)
             raise await self._with_scopes(error, asked.query) from error.__cause__
         except BaseException as error:
-            self._observed(trace, parent, error)
+            self._observed(asked, trace, parent, None, error)
             raise
-        self._observed(trace, parent)
+        self._observed(asked, trace, parent, answer)
         return answer if asked.reads is None else replace(answer, reads=asked.reads)
 
     async def _with_scopes(self, error: NoAdequateModel, query: Query) -> NoAdequateModel:
@@ -201,9 +201,18 @@ class AnswerMethods(ToolRunMethods):
         remedy = f"The scope {query.scope!r} of the memory holds nothing; there are: {there}. Ask with scope=..."
         return NoAdequateModel(error.message, remedy=remedy, tried=error.tried, trace=error.trace)
 
-    def _observed(self, trace: Trace, parent: Context | None, error: BaseException | None = None) -> None:
+    def _observed(
+        self,
+        asked: PreparedQuery,
+        trace: Trace,
+        parent: Context | None,
+        answer: Answer | None,
+        error: BaseException | None = None,
+    ) -> None:
         """Logs that a query was answered, or why not, and makes its spans, without a word of its content."""
         failed = "" if error is None else getattr(error, "code", type(error).__name__)
+        if self.traces is not None:
+            self.traces.add(asked.query, trace, answer, failed)
         if self.telemetry is not None:
             metadata = trace.root.attributes.get("metadata", {})
             self.telemetry.export_query(trace, parent, metadata=metadata, error=failed)

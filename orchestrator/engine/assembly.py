@@ -21,6 +21,7 @@ from orchestrator.engine.fleet_settings import FleetSettings, check_fleet_settin
 from orchestrator.engine.plan import find_strategy
 from orchestrator.engine.planner import Planner, QueryDefaults
 from orchestrator.engine.settings import check_models, check_strategy
+from orchestrator.engine.trace_log import TraceLog
 from orchestrator.errors import ConfigError, InvalidArgument
 from orchestrator.fleet.build import WHAT_TO_ADD, Fleet, fleet_from_config
 from orchestrator.fleet.memory import open_memory
@@ -64,6 +65,8 @@ def settings_from_config(config: Config, overrides: FleetSettings) -> JsonObject
         settings |= calibrated_settings(config, fleet.backends)
     if config.router is not None and "router" not in overrides:
         settings["router"] = trained_router(config.router)
+    if config.traces.path is not None and "traces" not in overrides:
+        settings["traces"] = TraceLog.of_config(config)
     if config.tools and "catalog" not in overrides:
         from orchestrator.tools.catalog import ToolCatalog
 

@@ -12,6 +12,7 @@ from orchestrator.config.models import DistillConfig, OnlineConfig
 from orchestrator.decisions import ProbabilityCalibration
 from orchestrator.engine.settings import check_listener
 from orchestrator.engine.storage import EngineStorage
+from orchestrator.engine.trace_log import TraceLog
 from orchestrator.errors import InvalidArgument
 from orchestrator.learning.shadow_audits import Grader
 from orchestrator.router import Router
@@ -89,6 +90,8 @@ class FleetSettings(TypedDict, total=False):
     """Tools that queries may name: those of a configuration."""
     storage: EngineStorage | str | Path | None
     """A file, or a postgresql:// address, for conversations and for runs that use tools: they outlive the process."""
+    traces: TraceLog | str | Path | None
+    """A file, or a postgresql:// address, where every query's trace is kept: `orchestrator ui` shows them."""
     on_event: Callable[[Event], None] | None
     """Told of everything that happens in every query, as it happens."""
 
@@ -175,6 +178,11 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str, str]] = {
         lambda value: isinstance(value, str | Path | EngineStorage),
         "the path of a file, or a postgresql:// address",
         'storage="orchestrator.db"',
+    ),
+    "traces": (
+        lambda value: isinstance(value, str | Path | TraceLog),
+        "the path of a file, or a postgresql:// address",
+        'traces="traces.db"',
     ),
     "retries": (lambda value: _is_count(0)(value) and value <= 20, "a whole number from 0 to 20", "retries=2"),
 }

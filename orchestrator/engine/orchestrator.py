@@ -24,6 +24,7 @@ from orchestrator.engine.old_methods import OldMethods
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.routing_methods import RoutingMethods
 from orchestrator.engine.storage import EngineStorage
+from orchestrator.engine.trace_log import TraceLog
 from orchestrator.errors import BackendError, NoAdequateModel
 from orchestrator.fleet.build import fleet_at_hand
 from orchestrator.jsontypes import JsonMapping
@@ -83,6 +84,7 @@ class Orchestrator(ConversationMethods, RoutingMethods, MemoryMethods, OldMethod
         self.catalog = settings.get("catalog")
         self.tools = ToolSet(settings.get("tools") or (), self.catalog)
         self.storage = EngineStorage.open(settings.get("storage"))
+        self.traces = TraceLog.open(settings.get("traces"))
         self._unkept = UnkeptRuns()
 
     @classmethod
@@ -209,6 +211,8 @@ class Orchestrator(ConversationMethods, RoutingMethods, MemoryMethods, OldMethod
             await self.catalog.aclose()
         if self.storage is not None:
             await asyncio.to_thread(self.storage.close)
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.close)
 
     async def __aenter__(self) -> Orchestrator:
         return self

@@ -15,6 +15,7 @@ from orchestrator.engine.planner import Planner
 from orchestrator.engine.settings import check_models
 from orchestrator.engine.storage import EngineStorage
 from orchestrator.engine.sync import SyncMethods
+from orchestrator.engine.trace_log import TraceLog
 from orchestrator.router import Preference, Router
 from orchestrator.router.speed import Speeds
 from orchestrator.search.live_text import LiveText
@@ -43,6 +44,7 @@ class EngineParts(SyncMethods):
     tools: ToolSet
     catalog: ToolCatalog | None
     storage: EngineStorage | None
+    traces: TraceLog | None
     _unkept: UnkeptRuns
     _planner: Planner
     _executor: Executor

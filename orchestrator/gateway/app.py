@@ -207,7 +207,10 @@ class Gateway:
         trace = facts.as_trace() if facts else {}
         if b"traceparent" in call.headers:
             trace["traceparent"] = call.traceparent
-        self.services.recorder.add(tab.close(call.status, why, trace))
+        served = tab.close(call.status, why, trace)
+        if facts is not None:
+            facts.describe(served)
+        self.services.recorder.add(served)
 
     def _find(self, call: ClientRequest) -> Endpoint:
         allowed = {method for method, path in self._exact if path == call.path}

@@ -28,11 +28,13 @@ SqlValue = str | int | float | bytes | None
 class Database(ABC):
     """Thread-safe; calls block.
 
-    `blob` is the type of byte columns, `locking` what a SELECT ends with to hold its rows until the transaction ends.
+    `blob` is the type of byte columns, `locking` what a SELECT ends with to hold its rows until the transaction ends,
+    `clustered` what a CREATE TABLE ends with whose rows shall lie in the order of their key.
     """
 
     blob = "BLOB"
     locking = ""
+    clustered = ""
     where = ""
 
     @abstractmethod
@@ -44,21 +46,13 @@ class Database(ABC):
         """A context that gives `run(sql, *values)`, all of which is committed at its end, or nothing if it raises."""
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[JsonValue]]) -> None:
-        """All rows in one transaction; a row whose key is there already is left out.
-
-        Many rows go into one statement: each statement gives other threads the interpreter and waits until it has it
-        back.
-        """
-        row = f"({', '.join('?' * len(columns))})"
+        """All rows in one transaction; a row whose key is there already is left out."""
         with self.writing() as run:
-            for start in range(0, len(rows), MAX_ROWS):
-                some = rows[start : start + MAX_ROWS]
-                values = [value for one in some for value in one]
-                run(
-                    f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * len(some))} ON CONFLICT DO "
-                    "NOTHING",
-                    *values,
-                )
+            insert_rows(run, table, columns, rows)
+
+    def reader(self) -> Database:
+        """The same database on a connection of its own, so that long readings keep nobody waiting; to be closed."""
+        return self
 
     @abstractmethod
     def check(self) -> None:
@@ -85,6 +79,8 @@ class SqliteDatabase(Database):
     A write survives the death of the process; a power cut may take the last moments with it.
     """
 
+    clustered = " WITHOUT ROWID"
+
     def __init__(self, path: str | Path) -> None:
         self.where = str(path)
         self._lock = threading.RLock()
@@ -103,6 +99,9 @@ class SqliteDatabase(Database):
     def read(self, sql: str, *values: SqlValue) -> Rows:
         with self._lock, self._named():
             return self._db.execute(sql, values).fetchall()
+
+    def reader(self) -> Database:
+        return self if self.where == ":memory:" else SqliteDatabase(self.where)
 
     @contextmanager
     def writing(self) -> Iterator[Run]:
@@ -191,6 +190,9 @@ class PostgresDatabase(Database):
                     f"the database at {self.where} cannot be used: {told}", remedy="Check server, address, rights"
                 ) from error
 
+    def reader(self) -> Database:
+        return PostgresDatabase(self._url)
+
     def read(self, sql: str, *values: SqlValue) -> Rows:
         with self._using() as db:
             return list(db.execute(_percent(sql), values).fetchall())
@@ -217,6 +219,28 @@ class PostgresDatabase(Database):
         with self._lock:
             if self._db is not None:
                 self._db.close()
+
+
+def insert_rows(
+    run: Run, table: str, columns: Sequence[str], rows: Sequence[Sequence[JsonValue]], *, returning: str = ""
+) -> Rows:
+    """Inserts rows within the transaction of `run`; one whose key is there already is left out.
+
+    With `returning`, the value of that column of each row that went in. Many rows go into one statement: each statement
+    gives other threads the interpreter and waits until it has it back.
+    """
+    row = f"({', '.join('?' * len(columns))})"
+    more = f" RETURNING {returning}" if returning else ""
+    found: Rows = []
+    for start in range(0, len(rows), MAX_ROWS):
+        some = rows[start : start + MAX_ROWS]
+        values = [value for one in some for value in one]
+        found += run(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * len(some))} ON CONFLICT DO NOTHING"
+            f"{more}",
+            *values,
+        )
+    return found
 
 
 def open_database(url: str | Path) -> Database:

@@ -1,13 +1,13 @@
-"""What the gateway served: a row for each request, with its cost and trace, written in batches by a thread.
+"""What the gateway and the SDK served: a row for each request, with its cost, its spans and sums of all.
 
-Answers' texts are not kept.
+Written in batches by a thread. Texts of questions and answers are kept only where the policy says so.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
@@ -15,9 +15,13 @@ from typing import Any
 import orjson
 
 from orchestrator.budget import from_nano
-from orchestrator.jsontypes import JsonObject
-from orchestrator.storage.database import Database, SqlValue
+from orchestrator.jsontypes import JsonObject, JsonValue
+from orchestrator.storage import rollups
+from orchestrator.storage.database import Database, Row, Run, SqlValue, insert_rows
 from orchestrator.storage.migrations import migrate
+from orchestrator.storage.rollups import Rollups
+from orchestrator.storage.spans import SPANS_PER_PART, nest, pack, pack_value, unpack
+from orchestrator.storage.trace_policy import TracePolicy
 
 _SCHEMA = """
 CREATE TABLE requests (
@@ -32,13 +36,43 @@ CREATE TABLE requests (
 CREATE INDEX requests_by_org ON requests (org, at);
 CREATE INDEX requests_by_time ON requests (at)
 """
+_WITH_SPANS = """
+ALTER TABLE requests ADD COLUMN confidence DOUBLE PRECISION;
+ALTER TABLE requests ADD COLUMN drafts BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE requests ADD COLUMN escalated BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE requests ADD COLUMN simulated BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE requests ADD COLUMN reference_nano BIGINT;
+ALTER TABLE requests ADD COLUMN spans BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX requests_by_model ON requests (model, at);
+CREATE INDEX requests_by_key ON requests (key, at);
+CREATE INDEX requests_by_scope ON requests (scope, at);
+CREATE INDEX requests_failed ON requests (at) WHERE error <> '';
+CREATE INDEX requests_by_cost ON requests (cost_nano);
+CREATE INDEX requests_by_latency ON requests (latency_s);
+CREATE TABLE trace_parts (
+    request TEXT NOT NULL, part BIGINT NOT NULL, at DOUBLE PRECISION NOT NULL, content {blob} NOT NULL,
+    PRIMARY KEY (request, part)
+);
+CREATE INDEX trace_parts_by_time ON trace_parts (at);
+CREATE TABLE trace_contents (
+    request TEXT PRIMARY KEY, at DOUBLE PRECISION NOT NULL, org TEXT NOT NULL, scope TEXT NOT NULL,
+    content {blob} NOT NULL
+);
+CREATE INDEX trace_contents_by_scope ON trace_contents (org, scope);
+"""
+MAX_DELETED = 5_000  # rows at once, so that what is served meanwhile waits for moments only
+BACKFILLED = 20_000
+KEPT_ALWAYS: TracePolicy = TracePolicy()
 
 
 @dataclass(slots=True)
 class ServedRequest:
-    """`cost_nano` is `None` where a model has no known price; `cached` is "", "exact" or "semantic".
+    """One request as it was served.
 
-    `error` a code, "" if it was answered.
+    `cost_nano` is `None` where a model has no known price; `cached` is "", "exact" or "semantic"; `error` a code, "" if
+    it was answered. `drafts` counts the answers that models wrote in a search (0: none was needed), `escalated` says
+    that more than one model wrote, `reference_nano` is what the strongest model would have cost, as the router expected
+    it. `spans` are those of `orchestrator.storage.spans`, `content` are texts, kept where the policy allows.
     """
 
     id: str
@@ -59,49 +93,94 @@ class ServedRequest:
     cached: str = ""
     scope: str = ""
     error: str = ""
+    confidence: float | None = None
+    drafts: int = 0
+    escalated: bool = False
+    simulated: bool = False
+    reference_nano: int | None = None
     trace: Mapping[str, Any] | None = None
+    spans: Sequence[JsonObject] = ()
+    content: JsonObject | None = None
 
 
-_COLUMNS = tuple(field.name for field in fields(ServedRequest))
+COLUMNS = tuple(field.name for field in fields(ServedRequest) if field.name not in ("trace", "spans", "content"))
+LIST = ", ".join((*COLUMNS, "spans"))
 _GROUPS = {name: name for name in ("org", "model", "key", "api")} | {
     "team": "coalesce(team, '')",
     "day": "CAST(at / 86400 AS BIGINT)",
 }
-_LIST = ", ".join(_COLUMNS)
-_plain = attrgetter(*_COLUMNS[:-1])
+_plain = attrgetter(*COLUMNS)
 
 
 class Requests:
     """Calls block. Every reading names an organisation; sums alone may be of all."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
-        self._database = database
+        self.database = database
         self._clock = clock
-        migrate(database, "requests", [_SCHEMA])
+        self.rollups = Rollups(database, clock)
+        migrate(database, "requests", [_SCHEMA, _WITH_SPANS.format(blob=database.blob) + rollups.schema(database)])
+        self._backfill()
 
-    def add(self, served: list[ServedRequest]) -> None:
+    def add(self, served: list[ServedRequest], policy: TracePolicy = KEPT_ALWAYS) -> None:
         """Keeps them; what is kept already (the same id) stays as it is, so that nothing counts twice."""
-        self._database.insert_many(
-            "requests", _COLUMNS, [[*_plain(one), orjson.dumps(one.trace or {}).decode()] for one in served]
-        )
+        with self.database.writing() as run:
+            rows = [[*_values(one), *_kept_spans(one, policy)] for one in served]
+            new = insert_rows(run, "requests", (*COLUMNS, "spans", "trace"), rows, returning="id")
+            fresh = {row[0] for row in new}
+            if len(fresh) != len(served):
+                served = [one for one in served if one.id in fresh]
+            rollups.add_up(run, served)
+            detailed = [one for one in served if one.spans and policy.keeps_spans(one)]
+            parts = [
+                [one.id, part, one.at, packed] for one in detailed for part, packed in pack(policy.spans_of(one.spans))
+            ]
+            insert_rows(run, "trace_parts", ("request", "part", "at", "content"), parts)
+            if policy.content:
+                kept = [(one, policy.redacted(one.content)) for one in detailed if one.content]
+                texts = [[one.id, one.at, one.org, one.scope, pack_value(text)] for one, text in kept if text]
+                insert_rows(run, "trace_contents", ("request", "at", "org", "scope", "content"), texts)
 
-    def find(self, org: str, id: str) -> JsonObject | None:
-        """A request by its id; `None` if it is not there."""
-        rows = self._database.read(f"SELECT {_LIST} FROM requests WHERE org = ? AND id = ?", org, id)
-        return _described(rows[0]) if rows else None
+    def find(self, org: str | None, id: str) -> JsonObject | None:
+        """A request by its id, with its whole trace; `None` if it is not there. `org=None` looks in all."""
+        found = self.head(org, id)
+        if found is None:
+            return None
+        spans = [span for part in range(self._parts(found)) for span in self.spans(id, part)]
+        if spans and "search" not in found["trace"]:
+            root = {"id": id, "name": "answer", "start_s": 0.0, "duration_s": round(found["latency_s"], 6)}
+            found["trace"]["search"] = {**root, "children": nest(spans)}
+        return found
+
+    def head(self, org: str | None, id: str) -> JsonObject | None:
+        """A request without its spans; `None` if it is not there."""
+        only, values = ("", [id]) if org is None else (" AND org = ?", [id, org])
+        rows = self.database.read(f"SELECT {LIST}, trace FROM requests WHERE id = ?{only}", *values)
+        return None if not rows else {**described(rows[0][:-1]), "trace": json.loads(rows[0][-1])}
+
+    def spans(self, id: str, part: int) -> list[JsonObject]:
+        """Some spans of a request, depth first; empty beyond the last part."""
+        rows = self.database.read("SELECT content FROM trace_parts WHERE request = ? AND part = ?", id, part)
+        return unpack(bytes(rows[0][0])) if rows else []
+
+    def content(self, id: str) -> JsonObject | None:
+        """The texts of a request; `None` where they are not kept."""
+        rows = self.database.read("SELECT content FROM trace_contents WHERE request = ?", id)
+        return unpack(bytes(rows[0][0])) if rows else None
+
+    @staticmethod
+    def _parts(found: JsonObject) -> int:
+        return -(-int(found["spans"]) // SPANS_PER_PART)
 
     def recent(self, org: str, limit: int, *, before: float | None = None, key: str | None = None) -> list[JsonObject]:
         """The newest first, without their traces."""
         sql = (
-            f"SELECT {_LIST} FROM requests WHERE org = ? AND at < ?"
+            f"SELECT {LIST} FROM requests WHERE org = ? AND at < ?"
             + (" AND key = ?" if key else "")
             + " ORDER BY at DESC LIMIT ?"
         )
         values: list[SqlValue] = [org, self._clock() + 1 if before is None else before, *([key] if key else []), limit]
-        found = [_described(row) for row in self._database.read(sql, *values)]
-        for one in found:
-            del one["trace"]
-        return found
+        return [described(row) for row in self.database.read(sql, *values)]
 
     def usage(
         self, org: str | None, *, since: float, until: float, by: str, key: str | None = None
@@ -115,7 +194,7 @@ class Requests:
         only = {"org": org, "key": key}
         where = "".join(f" AND {name} = ?" for name, value in only.items() if value is not None)
         values: list[SqlValue] = [since, until, *(value for value in only.values() if value is not None)]
-        rows = self._database.read(
+        rows = self.database.read(
             f"SELECT {group}, count(*), sum(CASE WHEN error = '' THEN 0 ELSE 1 END), sum(prefill_tokens), "
             "sum(cached_tokens), "
             "sum(output_tokens), coalesce(sum(cost_nano), 0), sum(CASE WHEN cost_nano IS NULL THEN 1 ELSE 0 END), "
@@ -139,13 +218,83 @@ class Requests:
             for name, count, errors, prefill, cached, output, nano, unpriced, seconds, last in rows
         ]
 
-    def forget(self, *, before: float) -> None:
-        """Deletes what is older than a moment."""
-        with self._database.writing() as run:
-            run("DELETE FROM requests WHERE at < ?", before)
+    def forget(self, *, before: float, spans_before: float | None = None) -> None:
+        """Deletes what is older than a moment: requests with their sums; spans and texts from another moment on."""
+        for table in ("trace_parts", "trace_contents"):
+            self._delete(table, "request", before if spans_before is None else max(before, spans_before))
+        self._delete("requests", "id", before)
+        with self.database.writing() as run:
+            self.rollups.forget(run, before=before)
+
+    def _delete(self, table: str, name: str, before: float) -> None:
+        chosen = f"SELECT {name} FROM {table} WHERE at < ? ORDER BY at LIMIT {MAX_DELETED}"
+        while True:
+            with self.database.writing() as run:
+                if len(run(f"DELETE FROM {table} WHERE {name} IN ({chosen}) RETURNING {name}", before)) < MAX_DELETED:
+                    return
+
+    def forget_texts(self, org: str, scope: str) -> int:
+        """Deletes the kept texts of requests in a scope and below it, because something in it was forgotten.
+
+        All of them: an answer may tell of what was forgotten in other words. Returns how many.
+        """
+        below = f"{scope}/"
+        with self.database.writing() as run:
+            gone = run(
+                "DELETE FROM trace_contents WHERE org = ? AND (scope = ? OR substr(scope, 1, ?) = ?) RETURNING request",
+                org,
+                scope,
+                len(below),
+                below,
+            )
+        return len(gone)
+
+    def _backfill(self) -> None:
+        """Sums up what an earlier version kept without sums; nothing where there are some, or nothing was kept."""
+        with self.database.writing() as run:
+            if run("SELECT 1 FROM rollups LIMIT 1") or not run("SELECT 1 FROM requests LIMIT 1"):
+                return
+            last: tuple[float, str] = (-1.0, "")
+            while rows := _after(run, last):
+                rollups.add_up(run, [_served(row) for row in rows])
+                last = (float(rows[-1][1]), str(rows[-1][0]))
 
 
-def _described(row: tuple[Any, ...]) -> JsonObject:
-    found = dict(zip(_COLUMNS, row, strict=True))
-    nano = found.pop("cost_nano")
-    return {**found, "cost_usd": None if nano is None else from_nano(int(nano)), "trace": json.loads(found["trace"])}
+def _after(run: Run, last: tuple[float, str]) -> list[Row]:
+    at, id = last
+    return run(
+        f"SELECT {', '.join(COLUMNS)} FROM requests WHERE at > ? OR (at = ? AND id > ?) ORDER BY at, id LIMIT ?",
+        at,
+        at,
+        id,
+        BACKFILLED,
+    )
+
+
+def _served(row: Row) -> ServedRequest:
+    found = ServedRequest(*row)
+    found.escalated, found.simulated = bool(found.escalated), bool(found.simulated)
+    return found
+
+
+def _values(one: ServedRequest) -> list[JsonValue]:
+    """The values of its columns: a truth value is a number in every database."""
+    return [int(value) if isinstance(value, bool) else value for value in _plain(one)]
+
+
+def _kept_spans(one: ServedRequest, policy: TracePolicy) -> tuple[int, str]:
+    """How many spans are kept of it, and the head of its trace."""
+    return len(one.spans) if policy.keeps_spans(one) else 0, orjson.dumps(one.trace or {}).decode()
+
+
+def described(row: Row) -> JsonObject:
+    """A row of `LIST` as JSON values."""
+    found = dict(zip((*COLUMNS, "spans"), row, strict=True))
+    nano, reference = found.pop("cost_nano"), found.pop("reference_nano")
+    return {
+        **found,
+        "escalated": bool(found["escalated"]),
+        "simulated": bool(found["simulated"]),
+        "cost_usd": None if nano is None else from_nano(int(nano)),
+        "reference_usd": None if reference is None else from_nano(int(reference)),
+    }

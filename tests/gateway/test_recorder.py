@@ -20,7 +20,7 @@ class SlowRequests:
         self.goes_on = threading.Event()
         self.is_closed = False
 
-    def add(self, served: list[ServedRequest]) -> None:
+    def add(self, served: list[ServedRequest], policy: object = None) -> None:
         self.begun.set()
         assert self.goes_on.wait(10)
         if self.is_closed:

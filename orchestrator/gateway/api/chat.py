@@ -38,6 +38,8 @@ class CompletionSession:
         self.call = call
         self.tab = call.tab = RequestAccount(services.limiter, call, api, model)
         self.facts = call.facts = Provenance()
+        if services.recorder.policy.content:
+            self.facts.keeps_content, self.facts.question = True, body["messages"]
         principal = call.principal
         if model != AUTO and not model.startswith(f"{AUTO}:"):
             if model not in self.serving.engine.backends and model not in self.serving.pipelines.models:

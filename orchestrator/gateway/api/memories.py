@@ -86,6 +86,7 @@ async def _forget(services: Services, call: ClientRequest, query: JsonObject, id
         await _changed(services)
         await _in_thread(lambda: services.conversations.forget(scope, ids))
         await _in_thread(lambda: services.runs.redact(call.principal.org, texts))
+        await _in_thread(lambda: services.requests.forget_texts(call.principal.org, scope))
     await _in_thread(services.database.erase)
     await services.forgotten_everywhere()
     await call.reply_json({"scope": _outside(scope), "forgotten": receipt.ids, "left": receipt.remaining})

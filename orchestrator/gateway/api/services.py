@@ -20,6 +20,7 @@ from orchestrator.budget import from_nano
 from orchestrator.config.models import Config, GatewayConfig
 from orchestrator.conversation import ConversationStore
 from orchestrator.engine.orchestrator import Orchestrator
+from orchestrator.engine.trace_log import policy_of
 from orchestrator.errors import OrchestratorError, StorageError
 from orchestrator.gateway.accounts.grade_limits import Influence
 from orchestrator.gateway.accounts.principals import Keyring, Principal
@@ -162,7 +163,11 @@ class Services:
         self.keyring = Keyring(self.accounts, clock=clock)
         self.metrics = Metrics(lambda: self.in_flight, lambda: from_nano(self.limiter.overrun_nano), self._replicas)
         self.recorder = Recorder(
-            self.requests, self.metrics, access_log=settings.access_log, spans=_spans(settings, self.server_of)
+            self.requests,
+            self.metrics,
+            access_log=settings.access_log,
+            spans=_spans(settings, self.server_of),
+            policy=policy_of(config.traces, config.folder),
         )
         self.cache = Cache(settings.cache, engine) if settings.cache is not None else None
         self.validators = Validators()
@@ -266,6 +271,7 @@ class Services:
         if self._load is None:
             return
         config, engine = await asyncio.to_thread(self._load)
+        self.recorder.policy = policy_of(config.traces, config.folder)
         before, self.serving = self.serving, await asyncio.to_thread(Serving, config, engine, self.runs)
         self.forget_answers()
         await before.leave()
@@ -317,7 +323,8 @@ class Services:
 
     async def _tidy(self) -> None:
         before = self.clock() - 86_400 * self.settings.keep_days
-        await asyncio.to_thread(self.requests.forget, before=before)
+        spans_before = self.clock() - 86_400 * self.recorder.policy.keep_days
+        await asyncio.to_thread(self.requests.forget, before=before, spans_before=spans_before)
         await asyncio.to_thread(self.documents.forget_responses, before=before)
         await asyncio.to_thread(self.runs.forget, before=before)
         await asyncio.to_thread(self.conversations.forget_before, before)

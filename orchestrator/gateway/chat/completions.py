@@ -287,6 +287,8 @@ class Completions:
             job.facts.name_response(payload.get("id"))
             job.tab.settle(self._backend(model).profile, usage, unseen_calls=reply.unseen_calls)
             job.facts.simulated = bool(payload.get("simulated"))
+            if job.facts.keeps_content:
+                job.facts.text = _text_of(payload) or ""
             if plan is not None:
                 self._took(job, plan, model, _text_of(payload), usage)
             return orjson.dumps(payload) if has_changed else content
@@ -425,7 +427,7 @@ class Completions:
         done = await backend.complete(request)
         job.tab.settle(backend.profile, done.usage)
         job.facts.confidence, job.facts.simulated = done.confidence, done.simulated
-        job.facts.model = model
+        job.facts.model, job.facts.text = model, done.text or ""
         return orjson.dumps(
             completion(
                 job, done.text or "", done.usage, refusal=(done.note or "it abstains") if done.abstained else None
@@ -493,6 +495,7 @@ class Completions:
         facts = job.facts
         facts.model = job.tab.served.model = answer.model
         facts.confidence, facts.simulated, facts.stopped = answer.confidence, answer.simulated, answer.stopped
+        facts.text = answer.text
         return answer
 
     async def _searched(self, job: ChatJob, plan: Plan) -> AsyncIterator[bytes]:
@@ -525,7 +528,7 @@ class _Source:
             list(models) if isinstance(models, list) else ([] if plan is None else [o.model for o in plan.route.usable])
         )
         self._plan = plan
-        self.keeps_text = plan is not None or job.options.resume
+        self.keeps_text = plan is not None or job.options.resume or job.facts.keeps_content
 
     def profile(self, model: str) -> ModelProfile:
         return self._completions._backend(model).profile
@@ -534,6 +537,7 @@ class _Source:
         return self._completions._family(model)
 
     def took(self, model: str, text: str | None, usage: Usage) -> None:
+        self._job.facts.text = text or ""
         if self._plan is not None:
             self._completions._took(self._job, self._plan, model, text, usage)
 

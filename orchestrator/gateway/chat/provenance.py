@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.engine.trace_log import content_of, reference_nano, route_options
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.router import Route
+from orchestrator.storage.requests import ServedRequest
+from orchestrator.storage.spans import count_drafts, flatten, of_attempts
 from orchestrator.types import AgentStep
 
 if TYPE_CHECKING:
@@ -19,7 +22,8 @@ class Provenance:
 
     `failed` the code of what went wrong after a stream had begun; `run` the id of a pipeline's run, or of one with
     tools: `called` are those that were called, in `steps`, `waiting` the calls that need approval; `session` the
-    conversation that is kept; `response_id` what the answer is called in its reply.
+    conversation that is kept; `response_id` what the answer is called in its reply; `question` and `text` what
+    was asked and answered, where `keeps_content`.
     """
 
     model: str = ""
@@ -39,6 +43,9 @@ class Provenance:
     called: list[str] = field(default_factory=list)
     steps: tuple[AgentStep, ...] = ()
     response_id: str = ""
+    keeps_content: bool = False
+    question: Any = None
+    text: str = ""
 
     def name_response(self, id: JsonValue) -> None:
         """The name that the answer's server gave it, where the API in front gives it none."""
@@ -84,6 +91,20 @@ class Provenance:
         for name in ("confidence", "stopped", "failed", "run", "response_id"):
             if getattr(self, name):
                 kept[name] = getattr(self, name)
-        if self.trace is not None:
-            kept["search"] = self.trace.as_dict()
         return kept
+
+    def describe(self, served: ServedRequest) -> None:
+        """Notes on the record of a request what is known of its answer, and its spans."""
+        served.confidence, served.simulated = self.confidence, self.simulated
+        spans = flatten(self.trace.as_dict()) if self.trace is not None else []
+        if self.route is not None:
+            route_options(spans, self.route)
+            served.reference_nano = reference_nano(self.route)
+        served.drafts, served.escalated = count_drafts(spans)
+        if not served.drafts and self.attempts:
+            end = spans[-1]["start_s"] + spans[-1]["duration_s"] if spans else 0.0
+            spans += of_attempts(self.attempts, first=len(spans), start=end)
+            served.drafts, served.escalated = count_drafts(spans)
+        served.spans = spans
+        if self.keeps_content:
+            served.content = content_of(self.question, self.text, self.trace)

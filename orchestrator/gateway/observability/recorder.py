@@ -16,13 +16,14 @@ from typing import TextIO
 from orchestrator.errors import StorageError
 from orchestrator.gateway.observability.metrics import Metrics
 from orchestrator.storage.requests import Requests, ServedRequest
+from orchestrator.storage.trace_policy import TracePolicy
 
 MAX_WAITING = 100_000
 log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """`spans` exports what was served (see `gateway.telemetry`).
+    """`spans` exports what was served (see `gateway.telemetry`), `policy` says what is kept of each request.
 
     What the database cannot take waits for the next time, up to a bound.
     """
@@ -34,10 +35,12 @@ class Recorder:
         *,
         access_log: str | None = None,
         spans: Callable[[Iterable[ServedRequest]], None] | None = None,
+        policy: TracePolicy | None = None,
     ) -> None:
         self._requests = requests
         self._metrics = metrics
         self.spans = spans
+        self.policy = policy or TracePolicy()
         self._lines = None if access_log is None else _opened(access_log)
         self._new: list[ServedRequest] = []
         self._unkept: list[ServedRequest] = []
@@ -83,7 +86,7 @@ class Recorder:
             self._lines.flush()
         if self.spans is not None:
             self.spans(new)
-        self._requests.add(kept)
+        self._requests.add(kept, self.policy)
 
 
 def _line(one: ServedRequest) -> dict[str, object]:

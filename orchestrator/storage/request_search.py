@@ -1,0 +1,172 @@
+"""Lists of requests: filtered, newest, dearest or slowest first, a page at a time.
+
+A page looks at `MAX_SCANNED` rows at most and says how far it came, so that no combination of filters can take long,
+however many requests there are. Pages go on from the last row of the one before (keyset pagination), never from a
+count of rows.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import orjson
+
+from orchestrator.errors import InvalidArgument
+from orchestrator.jsontypes import JsonObject
+from orchestrator.storage.database import Database, SqlValue
+from orchestrator.storage.requests import LIST, described
+
+MAX_SCANNED = 20_000
+RARE = 1_000
+"""Rows that satisfy a limit of money or time are sorted where they are so few."""
+Order = Literal["newest", "cost", "latency"]
+_ORDERS = {"newest": "at", "cost": "cost_nano", "latency": "latency_s"}
+_EXACT = ("key", "scope", "model", "team", "api")
+_INDEXED = ("key", "scope", "model")
+ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFilter:
+    """Which requests are listed; what is left out does not matter.
+
+    Args:
+        since: Seconds since 1970; requests that began before are left out.
+        until: Seconds since 1970; requests that began then or later are left out.
+        org: Of one organisation (`None`: of all).
+        team: Of a team.
+        key: Of a key, by its id.
+        model: Answered by this model.
+        api: Through this API: `chat`, `messages`, `answer`.
+        scope: Of this memory scope, with the tenant's wall.
+        error: A code, or `any` for whatever failed.
+        cached: Only those that were answered from the cache.
+        escalated: Only those for which more than one model wrote.
+        min_usd: At least so dear.
+        min_s: At least so slow.
+        order: What comes first.
+    """
+
+    since: float
+    until: float
+    org: str | None = None
+    team: str | None = None
+    key: str | None = None
+    model: str | None = None
+    api: str | None = None
+    scope: str | None = None
+    error: str | None = None
+    cached: bool = False
+    escalated: bool = False
+    min_usd: float | None = None
+    min_s: float | None = None
+    order: Order = "newest"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPage:
+    """Some requests, and where to go on.
+
+    `cursor` is "" at the end. `searched_to` is the moment (seconds since 1970) down to which a page looked that did not
+    fill up: there may be more before it.
+    """
+
+    rows: list[JsonObject]
+    cursor: str
+    searched_to: float | None = None
+
+
+def list_requests(database: Database, wanted: RequestFilter, *, limit: int = 50, cursor: str = "") -> RequestPage:
+    """A page of requests. Blocks. Raises `InvalidArgument` on a cursor that no page gave."""
+    column = _ORDERS[wanted.order]
+    path, values, order = _access(database, wanted, column)
+    if cursor:
+        value, id = _read(cursor)
+        path, values = f"{path} AND ({column} < ? OR ({column} = ? AND id < ?))", [*values, value, value, id]
+    scanned = f"FROM requests WHERE {path} ORDER BY {order} DESC, id DESC"
+    conditions = [*_conditions(wanted)]
+    where = " AND ".join(told for told, _ in conditions) or "1 = 1"
+    given = [value for _, each in conditions for value in each]
+    rows = database.read(
+        f"SELECT {LIST} FROM (SELECT * {scanned} LIMIT {MAX_SCANNED}) AS scanned WHERE {where} "
+        f"ORDER BY {column} DESC, id DESC LIMIT ?",
+        *values,
+        *given,
+        limit + 1,
+    )
+    if len(rows) > limit:
+        found = [described(row) for row in rows[:limit]]
+        return RequestPage(found, _write(_value_of(found[-1], wanted.order), found[-1]["id"]))
+    last = database.read(f"SELECT {column}, id, at {scanned} LIMIT 1 OFFSET {MAX_SCANNED - 1}", *values)
+    found = [described(row) for row in rows]
+    if not last:
+        return RequestPage(found, "")
+    return RequestPage(found, _write(last[0][0], last[0][1]), float(last[0][2]))
+
+
+def _access(database: Database, wanted: RequestFilter, column: str) -> tuple[str, list[SqlValue], str]:
+    """How rows are looked at: (condition, values, order); by the index that leaves the fewest."""
+    base = "at >= ? AND at < ?"
+    values: list[SqlValue] = [wanted.since, wanted.until]
+    if column != "at":
+        base = f"{column} IS NOT NULL AND {base}"
+    for name, limit in (("cost_nano", _nano(wanted.min_usd)), ("latency_s", wanted.min_s)):
+        if limit is not None and _is_rare(database, name, limit):
+            return f"{name} >= ? AND {base}", [limit, *values], f"+{column}"  # the sign keeps it off other indexes
+    if column != "at":
+        return base, values, column
+    if wanted.error is not None:
+        return f"error <> '' AND {base}", values, column
+    for name in _INDEXED:
+        if (value := getattr(wanted, name)) is not None:
+            return f"{name} = ? AND {base}", [value, *values], column
+    if wanted.org is not None:
+        return f"org = ? AND {base}", [wanted.org, *values], column
+    return base, values, column
+
+
+def _is_rare(database: Database, name: str, limit: float) -> bool:
+    some = f"SELECT 1 AS one FROM requests WHERE {name} >= ? LIMIT {RARE}"
+    return int(database.read(f"SELECT count(*) FROM ({some}) AS few", limit)[0][0]) < RARE
+
+
+def _conditions(wanted: RequestFilter) -> Iterator[tuple[str, list[SqlValue]]]:
+    for name in ("org", *_EXACT):
+        if (value := getattr(wanted, name)) is not None:
+            yield f"{name} = ?", [value]
+    if wanted.error is not None:
+        yield ("error <> ''", []) if wanted.error == ANY else ("error = ?", [wanted.error])
+    if wanted.cached:
+        yield "cached <> ''", []
+    if wanted.escalated:
+        yield "escalated = 1", []
+    if wanted.min_usd is not None:
+        yield "cost_nano >= ?", [_nano(wanted.min_usd)]
+    if wanted.min_s is not None:
+        yield "latency_s >= ?", [wanted.min_s]
+
+
+def _nano(usd: float | None) -> int | None:
+    return None if usd is None else int(usd * 1e9)
+
+
+def _value_of(row: JsonObject, order: Order) -> float:
+    if order == "newest":
+        return float(row["at"])
+    return round(row["cost_usd"] * 1e9) if order == "cost" else float(row["latency_s"])
+
+
+def _write(value: float, id: str) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([value, id])).decode().rstrip("=")
+
+
+def _read(cursor: str) -> tuple[float, str]:
+    try:
+        value, id = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        return float(value), str(id)
+    except (ValueError, TypeError, binascii.Error):
+        raise InvalidArgument("this is no cursor of a page", remedy="Begin with the first page") from None
