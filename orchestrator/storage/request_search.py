@@ -80,58 +80,66 @@ class RequestPage:
     searched_to: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """How rows are looked at, by the index that leaves the fewest: which, in which order, and what is left to check."""
+
+    path: str
+    values: list[SqlValue]
+    order: str
+    rest: list[tuple[str, list[SqlValue]]]
+
+
 def list_requests(database: Database, wanted: RequestFilter, *, limit: int = 50, cursor: str = "") -> RequestPage:
     """A page of requests. Blocks. Raises `InvalidArgument` on a cursor that no page gave."""
     column = _ORDERS[wanted.order]
-    path, values, order = _access(database, wanted, column)
+    scan = _scan(database, wanted, column)
+    path, values = scan.path, scan.values
     if cursor:
         value, id = _read(cursor)
-        path, values = f"{path} AND ({column} < ? OR ({column} = ? AND id < ?))", [*values, value, value, id]
-    scanned = f"FROM requests WHERE {path} ORDER BY {order} DESC, id DESC"
-    conditions = [*_conditions(wanted)]
-    where = " AND ".join(told for told, _ in conditions) or "1 = 1"
-    given = [value for _, each in conditions for value in each]
+        path, values = f"{path} AND {column} <= ? AND ({column} < ? OR id < ?)", [*values, value, value, id]
+    scanned = f"FROM requests WHERE {path} ORDER BY {scan.order} DESC, id DESC"
+    where = " AND ".join(told for told, _ in scan.rest) or "1 = 1"
+    # No order of its own: rows come as they are scanned, and the scan ends as soon as the page is full.
     rows = database.read(
-        f"SELECT {LIST} FROM (SELECT * {scanned} LIMIT {MAX_SCANNED}) AS scanned WHERE {where} "
-        f"ORDER BY {column} DESC, id DESC LIMIT ?",
+        f"SELECT {LIST} FROM (SELECT * {scanned} LIMIT {MAX_SCANNED}) AS scanned WHERE {where} LIMIT ?",
         *values,
-        *given,
+        *(value for _, each in scan.rest for value in each),
         limit + 1,
     )
+    found = [described(row) for row in rows[:limit]]
     if len(rows) > limit:
-        found = [described(row) for row in rows[:limit]]
         return RequestPage(found, _write(_value_of(found[-1], wanted.order), found[-1]["id"]))
     last = database.read(f"SELECT {column}, id, at {scanned} LIMIT 1 OFFSET {MAX_SCANNED - 1}", *values)
-    found = [described(row) for row in rows]
     if not last:
         return RequestPage(found, "")
-    return RequestPage(found, _write(last[0][0], last[0][1]), float(last[0][2]))
+    return RequestPage(found, _write(last[0][0], last[0][1]), float(last[0][2]) if column == "at" else None)
 
 
-def _access(database: Database, wanted: RequestFilter, column: str) -> tuple[str, list[SqlValue], str]:
-    """How rows are looked at: (condition, values, order); by the index that leaves the fewest."""
-    base = "at >= ? AND at < ?"
-    values: list[SqlValue] = [wanted.since, wanted.until]
-    if column != "at":
-        base = f"{column} IS NOT NULL AND {base}"
+def _scan(database: Database, wanted: RequestFilter, column: str) -> _Scan:
+    within, moments = "at >= ? AND at < ?", [wanted.since, wanted.until]
+    rest = [*_conditions(wanted)]
     for name, limit in (("cost_nano", _nano(wanted.min_usd)), ("latency_s", wanted.min_s)):
-        if limit is not None and _is_rare(database, name, limit):
-            return f"{name} >= ? AND {base}", [limit, *values], f"+{column}"  # the sign keeps it off other indexes
+        if limit is not None and _is_few(database, f"{name} >= ?", [limit], RARE):
+            is_priced = "" if column == "at" else f" AND {column} IS NOT NULL"
+            # The signs keep the database off the index of time, which would look at the whole range.
+            return _Scan(f"{name} >= ? AND +at >= ? AND +at < ?{is_priced}", [limit, *moments], f"+{column}", rest)
+    if column != "at" and _is_few(database, within, [*moments], MAX_SCANNED):
+        return _Scan(f"{column} IS NOT NULL AND {within}", [*moments], f"+{column}", rest)
     if column != "at":
-        return base, values, column
+        return _Scan(f"{column} IS NOT NULL", [], column, [(within, [*moments]), *rest])
     if wanted.error is not None:
-        return f"error <> '' AND {base}", values, column
-    for name in _INDEXED:
+        return _Scan(f"error <> '' AND {within}", [*moments], column, rest)
+    for name in (*_INDEXED, "org"):
         if (value := getattr(wanted, name)) is not None:
-            return f"{name} = ? AND {base}", [value, *values], column
-    if wanted.org is not None:
-        return f"org = ? AND {base}", [wanted.org, *values], column
-    return base, values, column
+            return _Scan(f"{name} = ? AND {within}", [value, *moments], column, rest)
+    return _Scan(within, [*moments], column, rest)
 
 
-def _is_rare(database: Database, name: str, limit: float) -> bool:
-    some = f"SELECT 1 AS one FROM requests WHERE {name} >= ? LIMIT {RARE}"
-    return int(database.read(f"SELECT count(*) FROM ({some}) AS few", limit)[0][0]) < RARE
+def _is_few(database: Database, where: str, values: list[SqlValue], most: int) -> bool:
+    """Whether at most so many rows satisfy a condition; no more of them are counted."""
+    counted = f"SELECT 1 AS one FROM requests WHERE {where} LIMIT {most + 1}"
+    return int(database.read(f"SELECT count(*) FROM ({counted}) AS few", *values)[0][0]) <= most
 
 
 def _conditions(wanted: RequestFilter) -> Iterator[tuple[str, list[SqlValue]]]:
