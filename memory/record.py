@@ -83,6 +83,21 @@ class Record:
         """How an answer cites the record: `m:12`."""
         return f"m:{self.id}"
 
+    def as_dict(self) -> dict[str, object]:
+        """The record as JSON values, as the HTTP API tells it."""
+        return {
+            "id": self.id,
+            "scope": self.scope,
+            "text": self.text,
+            "speaker": self.speaker,
+            "time": self.time.isoformat() if self.time else None,
+            "session": self.session,
+            "source": self.source,
+            "said": self.said,
+            "valid_until": self.valid_until.isoformat() if self.valid_until else None,
+            "superseded_by": self.superseded_by,
+        }
+
     @property
     def key(self) -> str:
         """The text as it is indexed: who said it, under which heading, and what was said."""

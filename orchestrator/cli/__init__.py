@@ -81,6 +81,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "Serve the fleet to OpenAI's and Anthropic's clients, with keys and budgets.",
             "orchestrator serve --port 8000",
         ),
+        "ui": ("Show traces, memory and runs of this machine in a browser.", "orchestrator ui"),
         "mcp": ("Serve answers and memory to a client of the Model Context Protocol.", "orchestrator mcp --scope me"),
         "keys": (
             "Add, list, rotate and revoke the keys of the gateway.",

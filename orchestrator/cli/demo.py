@@ -29,15 +29,20 @@ from orchestrator.cli.options import as_json, reports_errors
 @click.option(
     "--local-model", is_flag=True, help="Only a real, very small model on this machine (needs the extra local-model)."
 )
+@click.option("--ui", is_flag=True, help="Show the dashboard of a gateway with a week of SIMULATED traffic.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=8090, show_default=True, help="Of --ui.")
 @as_json
 @reports_errors
-def command(svg: Path, problems: int, local_model: bool, as_json: bool) -> None:
+def command(svg: Path, problems: int, local_model: bool, ui: bool, port: int, as_json: bool) -> None:
     """Run the main job with no key and no network.
 
     Part one gives real answers from bundled notes, arithmetic and dates. Part two is a labelled simulation: four
     simulated models behind a real HTTP server answer generated problems. Part three, where the extra `local-model` is
     installed, runs SmolLM2-135M on llama.cpp.
     """
+    if ui:
+        _show_dashboard(port)
+        return
     if local_model:
         _run_local_model(as_json=as_json)
         return
@@ -50,6 +55,19 @@ def command(svg: Path, problems: int, local_model: bool, as_json: bool) -> None:
         click.echo(json.dumps({"notes": notes, "simulation": simulation}, indent=2))
     else:
         _offer_local_model()
+
+
+def _show_dashboard(port: int) -> None:
+    import tempfile
+
+    from orchestrator.gateway.serve import check_packages, check_port
+
+    check_packages()
+    check_port("127.0.0.1", port)
+    from orchestrator.demo.dashboard import serve_demo
+
+    with tempfile.TemporaryDirectory(prefix="orchestrator-demo-") as folder:
+        serve_demo(Path(folder), port, lambda told: click.echo(told, err=True))
 
 
 def _run_local_model(*, as_json: bool) -> None:

@@ -202,6 +202,9 @@ class Planner:
                 min_relevance=limits.min_relevance,
             )
             span.attributes.update(records=len(recall.items), tokens=recall.tokens, searched=recall.searched)
+            span.attributes["recalled"] = [
+                {"id": item.record.id, "score": round(item.score, 4)} for item in recall.items
+            ]
         trace.emit("recalled", records=len(recall.items), tokens=recall.tokens)
         return recall
 

@@ -10,6 +10,8 @@ import logging
 import threading
 import time
 import weakref
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from orchestrator.budget import to_nano
@@ -17,6 +19,8 @@ from orchestrator.config.models import Config, TracesConfig
 from orchestrator.errors import ConfigError, StorageError
 from orchestrator.jsontypes import JsonObject
 from orchestrator.router import Route
+from orchestrator.search.outline import search_rounds
+from orchestrator.search.recording import Recording
 from orchestrator.storage.database import Database, open_database
 from orchestrator.storage.requests import Requests, ServedRequest
 from orchestrator.storage.spans import count_drafts, flatten
@@ -70,17 +74,8 @@ class TraceLog:
 
     def add(self, query: Query, trace: Trace, answer: Answer | None, error: str) -> None:
         """Takes the trace of a query that has ended; it is written soon after."""
-        latency_s = trace.now_s()
-        at = time.time() - latency_s
-        served = ServedRequest(trace.id, at, LOCAL_ORG, None, self._program, "answer", "auto", scope=query.scope)
-        served.latency_s, served.error, served.status = latency_s, error, 500 if error else 200
-        spans = flatten(trace.as_dict())
-        served.spans, (served.drafts, served.escalated) = spans, count_drafts(spans)
-        if answer is not None:
-            _note_answer(served, answer)
-            route_options(spans, answer.route)
-            if self.policy.content:
-                served.content = content_of(query.text, answer.text, trace)
+        served = served_query(query, trace, answer, error, keeps_content=self.policy.content)
+        served.key = self._program
         with self._lock:
             if len(self._waiting) < MAX_WAITING:
                 self._waiting.append(served)
@@ -121,6 +116,25 @@ class TraceLog:
                 self.flush()
 
 
+def served_query(
+    query: Query, trace: Trace, answer: Answer | None, error: str, *, keeps_content: bool
+) -> ServedRequest:
+    """The record of a program's own query that has just ended; `error` is a code, "" if it was answered."""
+    latency_s = trace.now_s()
+    at = time.time() - latency_s
+    served = ServedRequest(trace.id, at, LOCAL_ORG, None, "", "answer", "auto", scope=query.scope)
+    served.latency_s, served.error, served.status = latency_s, error, 500 if error else 200
+    spans = flatten(trace.as_dict())
+    served.spans, (served.drafts, served.escalated) = spans, count_drafts(spans)
+    served.rounds = rounds_of(trace)
+    if answer is not None:
+        _note_answer(served, answer)
+        route_options(spans, answer.route)
+        if keeps_content:
+            served.content = content_of(query.text, answer.text, trace)
+    return served
+
+
 def policy_of(stated: TracesConfig, folder: Path) -> TracePolicy:
     """The policy that a configuration states; `folder` is where its file is. Raises `ConfigError`."""
     if stated.redact is None:
@@ -139,6 +153,12 @@ def content_of(question: object, answer: str, trace: Trace | None) -> JsonObject
     """The texts of a request as they are kept: question, answer, and the search with its drafts."""
     searched = {"search": trace.search.as_dict()} if trace is not None and trace.search is not None else {}
     return {"question": question, "answer": answer, **searched}
+
+
+def rounds_of(trace: Trace | None) -> Callable[[], list[JsonObject]] | None:
+    """Makes the rounds of a trace's search; `None` where nothing was searched."""
+    record = None if trace is None else trace.search
+    return partial(search_rounds, record) if isinstance(record, Recording) else None
 
 
 def route_options(spans: list[JsonObject], route: Route | None) -> None:

@@ -21,10 +21,13 @@ import orjson
 
 from orchestrator.backends.http.replicas import call_priority, endpoints_allowed
 from orchestrator.config.models import Config, load_config
+from orchestrator.dashboard.app import Dashboard
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.api import openapi
+from orchestrator.gateway.api.auditing import is_audited, note_action
+from orchestrator.gateway.api.dashboard_host import GatewayHost
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.endpoints import ENDPOINTS
 from orchestrator.gateway.api.nulls import takes_nulls, without_nulls
@@ -93,6 +96,8 @@ class Gateway:
             serve_inside=self.serve_inside,
             openapi=_described,
         )
+        self._host: GatewayHost | None = None
+        self._pages: Dashboard | None = None  # made when a page is first asked for
         self._exact = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS if "{" not in endpoint.path}
         self._known_paths = [*{endpoint.path for endpoint in ENDPOINTS if "{" not in endpoint.path}]
         self._patterns = [(_pattern(endpoint.path), endpoint) for endpoint in ENDPOINTS if "{" in endpoint.path]
@@ -102,11 +107,20 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or start and end with the server (ASGI)."""
         if scope["type"] == "http":
-            await self._serve(scope, receive, send)
+            if Dashboard.serves(scope["path"]):
+                await self._dashboard(scope, receive, send)
+            else:
+                await self._serve(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
+
+    async def _dashboard(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._pages is None:
+            self._host = await asyncio.to_thread(GatewayHost, self.services)
+            self._pages = Dashboard(self._host)
+        await self._pages(scope, receive, send)
 
     async def serve_inside(self, scope: Scope, receive: Receive, send: Send, key: str) -> None:
         """A request that the gateway makes for the owner of a key.
@@ -116,10 +130,11 @@ class Gateway:
         await self._serve(scope, receive, send, key)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, inside_key: str | None = None) -> None:
-        endpoint, call, problem = None, None, None
+        endpoint, call, problem, taken = None, None, None, None
         self.services.in_flight += 1
         try:
             call = ClientRequest(scope, receive, send)
+            self.services.running.add(call)
             if (
                 call.method == "OPTIONS"
                 and is_preflight(scope)
@@ -157,7 +172,8 @@ class Gateway:
                         should_retry=False,
                     )
                 _note_placement(call, self.services.settings.priorities)
-            await endpoint.handler(self.services, call, await self._input(call, endpoint))
+            taken = await self._input(call, endpoint)
+            await endpoint.handler(self.services, call, taken)
         except Gone:
             if call is not None:
                 call.status = CLIENT_GONE
@@ -178,6 +194,10 @@ class Gateway:
             await self._refuse(call, endpoint, problem, scope, receive, send)
         finally:
             self.services.in_flight -= 1
+            if call is not None:
+                self.services.running.discard(call)
+                if endpoint is not None and is_audited(endpoint):
+                    await note_action(self.services, call, endpoint, taken)
             if call is not None and call.held_bytes:
                 self.services.shares.give_back(call.principal.org, call.held_bytes)
             if call is not None and call.tab is not None:
@@ -302,6 +322,8 @@ class Gateway:
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        if self._host is not None:
+            self._host.close()
         await self.services.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 

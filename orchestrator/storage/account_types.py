@@ -13,7 +13,8 @@ from orchestrator.jsontypes import JsonValue
 Period = Literal["total", "month", "day"]
 
 
-PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files", "admin")
+PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files", "team", "admin")
+"""`team` lets a key see what all keys of its team did; `admin` manages the whole organisation."""
 
 
 DEFAULT_PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files")

@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS audits (
     at DOUBLE PRECISION NOT NULL
 )
 """
+MAX_IDS = 500
 _COLUMNS = (
     "id, at, scope, query, asked, propensity, answer, confidence, cost_usd, policy, reference, "
     "reference_cost_usd, options, drafts"
@@ -120,6 +121,21 @@ class LoggedAudit:
     loss: float
     gain: float
     cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedAnswer:
+    """An answer that was given, with the confidence that was stated and the score in [0, 1] that it got.
+
+    `source` is who judged: `user`, `checks`, `audit`.
+    """
+
+    id: str
+    at: float
+    model: str
+    confidence: float
+    score: float
+    source: str
 
 
 class DecisionLog:
@@ -198,6 +214,37 @@ class DecisionLog:
         for query, model, score, reliability, drafts in self._rows(sql, limit)[::-1]:
             tokens = next((d["output_tokens"] for d in json.loads(drafts) if d["model"] == model), None)
             found.append(Outcome(query, model, score, reliability_weight(reliability), tokens))
+        return found
+
+    def judged(self, since: float, scope_prefix: str = "", *, limit: int = 50_000) -> list[JudgedAnswer]:
+        """The newest answers since then (seconds since 1970) whose given draft was graded, newest first.
+
+        Of scopes that begin so.
+        """
+        sql = (
+            "SELECT id, decisions.at, confidence, drafts, answer, model, score, source FROM decisions "
+            "JOIN outcomes ON id = decision WHERE decisions.at >= ? AND substr(scope, 1, ?) = ? "
+            "ORDER BY decisions.at DESC LIMIT ?"
+        )
+        found = []
+        for id, at, confidence, drafts, answer, model, score, source in self._rows(
+            sql, since, len(scope_prefix), scope_prefix, limit
+        ):
+            written = json.loads(drafts)
+            if answer < len(written) and written[answer]["model"] == model:
+                found.append(JudgedAnswer(id, at, model, confidence, score, source))
+        return found
+
+    def grades(self, ids: Sequence[str]) -> dict[str, dict[str, float]]:
+        """The scores of each decision by the model that got them; only those that were graded."""
+        found: dict[str, dict[str, float]] = {}
+        for start in range(0, len(ids), MAX_IDS):
+            some = ids[start : start + MAX_IDS]
+            marks = ", ".join("?" * len(some))
+            for id, model, score in self._rows(
+                f"SELECT decision, model, score FROM outcomes WHERE decision IN ({marks})", *some
+            ):
+                found.setdefault(id, {})[model] = score
         return found
 
     def graded_models(self, since: float) -> list[tuple[str, float, list[tuple[str, float, float]]]]:

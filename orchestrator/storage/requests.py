@@ -6,6 +6,7 @@ Written in batches by a thread. Texts of questions and answers are kept only whe
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -62,6 +63,9 @@ CREATE INDEX trace_contents_by_scope ON trace_contents (org, scope);
 """
 MAX_DELETED = 5_000  # rows at once, so that what is served meanwhile waits for moments only
 BACKFILLED = 20_000
+ROUNDS = -1
+"""The part in which the rounds of a search are."""
+log = logging.getLogger(__name__)
 KEPT_ALWAYS: TracePolicy = TracePolicy()
 
 
@@ -72,7 +76,8 @@ class ServedRequest:
     `cost_nano` is `None` where a model has no known price; `cached` is "", "exact" or "semantic"; `error` a code, "" if
     it was answered. `drafts` counts the answers that models wrote in a search (0: none was needed), `escalated` says
     that more than one model wrote, `reference_nano` is what the strongest model would have cost, as the router expected
-    it. `spans` are those of `orchestrator.storage.spans`, `content` are texts, kept where the policy allows.
+    it. `spans` are those of `orchestrator.storage.spans`, `content` are texts, kept where the policy allows; `rounds`
+    makes those of its search (`orchestrator.search.outline`), in the thread that writes.
     """
 
     id: str
@@ -101,9 +106,11 @@ class ServedRequest:
     trace: Mapping[str, Any] | None = None
     spans: Sequence[JsonObject] = ()
     content: JsonObject | None = None
+    rounds: Callable[[], list[JsonObject]] | None = None
 
 
-COLUMNS = tuple(field.name for field in fields(ServedRequest) if field.name not in ("trace", "spans", "content"))
+_BESIDE = ("trace", "spans", "content", "rounds")
+COLUMNS = tuple(field.name for field in fields(ServedRequest) if field.name not in _BESIDE)
 LIST = ", ".join((*COLUMNS, "spans"))
 _GROUPS = {name: name for name in ("org", "model", "key", "api")} | {
     "team": "coalesce(team, '')",
@@ -135,6 +142,7 @@ class Requests:
             parts = [
                 [one.id, part, one.at, packed] for one in detailed for part, packed in pack(policy.spans_of(one.spans))
             ]
+            parts += [[one.id, ROUNDS, one.at, pack_value(told)] for one in detailed if (told := _rounds_of(one))]
             insert_rows(run, "trace_parts", ("request", "part", "at", "content"), parts)
             if policy.content:
                 kept = [(one, policy.redacted(one.content)) for one in detailed if one.content]
@@ -162,6 +170,10 @@ class Requests:
         """Some spans of a request, depth first; empty beyond the last part."""
         rows = self.database.read("SELECT content FROM trace_parts WHERE request = ? AND part = ?", id, part)
         return unpack(bytes(rows[0][0])) if rows else []
+
+    def rounds(self, id: str) -> list[JsonObject]:
+        """The rounds of its search (`orchestrator.search.outline`); empty where none was needed, or none are kept."""
+        return self.spans(id, ROUNDS)
 
     def content(self, id: str) -> JsonObject | None:
         """The texts of a request; `None` where they are not kept."""
@@ -285,6 +297,14 @@ def _values(one: ServedRequest) -> list[JsonValue]:
 def _kept_spans(one: ServedRequest, policy: TracePolicy) -> tuple[int, str]:
     """How many spans are kept of it, and the head of its trace."""
     return len(one.spans) if policy.keeps_spans(one) else 0, orjson.dumps(one.trace or {}).decode()
+
+
+def _rounds_of(one: ServedRequest) -> list[JsonObject]:
+    try:
+        return [] if one.rounds is None else one.rounds()
+    except Exception:  # a request is counted, whatever cannot be told of it
+        log.exception("the rounds of a search are not kept", extra={"request": one.id})
+        return []
 
 
 def described(row: Row) -> JsonObject:

@@ -138,6 +138,17 @@ class Runs:
         rows = self.database.read(f"SELECT {_COLUMNS} FROM runs WHERE owner = ? AND id = ?", owner, id)
         return _run(rows[0]) if rows else None
 
+    def recent_of(self, prefix: str, *, limit: int = 100) -> list[StoredRun]:
+        """The newest runs of all owners whose names begin so, "" for those of everybody."""
+        sql = f"SELECT {_COLUMNS} FROM runs WHERE substr(owner, 1, ?) = ? ORDER BY created_at DESC, id LIMIT ?"
+        return [_run(row) for row in self.database.read(sql, len(prefix), prefix, limit)]
+
+    def find_of(self, prefix: str, id: str) -> StoredRun | None:
+        """A run of an owner whose name begins so; `None` if it is not there."""
+        sql = f"SELECT {_COLUMNS} FROM runs WHERE id = ? AND substr(owner, 1, ?) = ?"
+        rows = self.database.read(sql, id, len(prefix), prefix)
+        return _run(rows[0]) if rows else None
+
     def recent(self, owner: str, *, pipeline: str | None = None, limit: int = 100) -> list[StoredRun]:
         """The newest runs first."""
         named, values = ("AND pipeline = ?", [pipeline]) if pipeline is not None else ("", [])

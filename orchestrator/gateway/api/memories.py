@@ -164,18 +164,7 @@ def _memory(services: Services) -> Memory:
 
 def as_json(record: Record) -> JsonObject:
     """A record as JSON values, its scope as the tenant writes it."""
-    return {
-        "id": record.id,
-        "scope": _outside(record.scope),
-        "text": record.text,
-        "speaker": record.speaker,
-        "time": record.time.isoformat() if record.time else None,
-        "session": record.session,
-        "source": record.source,
-        "said": record.said,
-        "valid_until": record.valid_until.isoformat() if record.valid_until else None,
-        "superseded_by": record.superseded_by,
-    }
+    return {**record.as_dict(), "scope": _outside(record.scope)}
 
 
 def _outside(scope: str) -> str:

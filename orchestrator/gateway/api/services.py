@@ -42,6 +42,7 @@ from orchestrator.gateway.observability.metrics import Metrics
 from orchestrator.gateway.observability.recorder import Recorder
 from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.accounts import Accounts
+from orchestrator.storage.audit_log import AuditLog
 from orchestrator.storage.database import Database, open_database
 from orchestrator.storage.files import Documents
 from orchestrator.storage.item_lists import ItemLists
@@ -161,7 +162,7 @@ class Services:
         self.holder = f"{os.getpid()}-{secrets.token_hex(6)}"
         self.limiter = Limiter(Quotas(self.database, self.holder, clock=clock), is_shared=is_shared, clock=clock)
         self.keyring = Keyring(self.accounts, clock=clock)
-        self.metrics = Metrics(lambda: self.in_flight, lambda: from_nano(self.limiter.overrun_nano), self._replicas)
+        self.metrics = Metrics(lambda: self.in_flight, lambda: from_nano(self.limiter.overrun_nano), self.replicas)
         self.recorder = Recorder(
             self.requests,
             self.metrics,
@@ -169,6 +170,8 @@ class Services:
             spans=_spans(settings, self.server_of),
             policy=policy_of(config.traces, config.folder),
         )
+        self.audit = AuditLog(self.database, clock=clock)
+        self.running: set[ClientRequest] = set()
         self.cache = Cache(settings.cache, engine) if settings.cache is not None else None
         self.validators = Validators()
         self.influence = Influence(clock=clock)
@@ -214,14 +217,14 @@ class Services:
         """The engine at work."""
         return self.serving.engine
 
-    def _replicas(self) -> dict[str, Replicas]:
+    def replicas(self) -> dict[str, Replicas]:
         """The servers behind each model that is asked over HTTP."""
         found = ((name, getattr(backend, "upstream", None)) for name, backend in self.engine.backends.items())
         return {name: upstream.replicas for name, upstream in found if upstream is not None}
 
     def server_of(self, model: str) -> tuple[str, int] | None:
         """(host, port) of the server that a model is asked at; `None` where it has none, or several."""
-        replicas = self._replicas().get(model)
+        replicas = self.replicas().get(model)
         if replicas is None or len(replicas.all) != 1:
             return None
         split = urlsplit(replicas.all[0].base_url)

@@ -28,6 +28,7 @@ from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.error_mapping import to_gateway_error
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.memory.errors import ScopeError
+from orchestrator.pipeline.analysis.diagram import svg
 from orchestrator.pipeline.execution.durable import new_id
 from orchestrator.pipeline.execution.result import RunFailed, RunResult
 from orchestrator.pipeline.execution.runtime import Runtime
@@ -69,6 +70,10 @@ class Pipelines:
     def allowed(self, principal: Principal) -> dict[str, Pipeline]:
         """The pipelines that a key may run, by name."""
         return {name: each for name, each in self._loaded.items() if principal.may_use(f"{PREFIX}{name}")}
+
+    def described(self) -> dict[str, JsonObject]:
+        """All pipelines by name: what they take, their steps, and their graph as SVG."""
+        return {name: {**each.as_dict(), "svg": svg(each)} for name, each in self._loaded.items()}
 
     def named(self, principal: Principal, name: str) -> Pipeline:
         """Raises `GatewayError` on one that is not there, or that this key may not run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine.trace_log import content_of, reference_nano, route_options
+from orchestrator.engine.trace_log import content_of, reference_nano, rounds_of, route_options
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.router import Route
 from orchestrator.storage.requests import ServedRequest
@@ -105,6 +105,6 @@ class Provenance:
             end = spans[-1]["start_s"] + spans[-1]["duration_s"] if spans else 0.0
             spans += of_attempts(self.attempts, first=len(spans), start=end)
             served.drafts, served.escalated = count_drafts(spans)
-        served.spans = spans
+        served.spans, served.rounds = spans, rounds_of(self.trace)
         if self.keeps_content:
             served.content = content_of(self.question, self.text, self.trace)

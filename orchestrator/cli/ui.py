@@ -1,0 +1,65 @@
+"""`orchestrator ui`: the dashboard over what programs and commands kept on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.options import config_option, reports_errors, stated_config
+from orchestrator.cli.pipelines import RUNS_PATH
+
+if TYPE_CHECKING:
+    from orchestrator.dashboard.local import LocalHost
+
+TRACES_PATH = ".orchestrator/traces.db"
+traces_option = click.option(
+    "--traces", help=f"Where traces are: a file, or postgresql://... [default: traces.path, else {TRACES_PATH}]."
+)
+runs_option = click.option("--runs", "runs_at", default=RUNS_PATH, show_default=True, help="Where runs are kept.")
+
+
+@click.group("ui", invoke_without_command=True)
+@config_option
+@traces_option
+@runs_option
+@click.option("--port", type=click.IntRange(1, 65_535), default=8095, show_default=True)
+@click.pass_context
+@reports_errors
+def command(context: click.Context, config: Path | None, traces: str | None, runs_at: str, port: int) -> None:
+    """Show traces, memory, decisions and runs of this machine in a browser. Nobody has to sign in; nobody else can.
+
+    A program keeps its traces with `Orchestrator(..., traces="traces.db")`, commands with `traces: {path: ...}` in the
+    configuration. A gateway shows its own at its address.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    import uvicorn  # heavy
+
+    from orchestrator.dashboard.app import Dashboard
+    from orchestrator.gateway.serve import check_port
+
+    check_port("127.0.0.1", port)
+    host = local_host(config, traces, runs_at)
+    click.echo(f"http://127.0.0.1:{port}/ui/ (this machine only; Ctrl-C ends it)", err=True)
+    uvicorn.run(Dashboard(host), host="127.0.0.1", port=port, log_level="warning", lifespan="off", ws="none")
+
+
+def local_host(config: Path | None, traces: str | None, runs_at: str) -> LocalHost:
+    """What is kept on this machine. Raises `ConfigError`, `StorageError`."""
+    from orchestrator.dashboard.local import LocalHost
+    from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.storage.database import open_database
+    from orchestrator.storage.runs import Runs
+
+    stated = stated_config(config)
+    where = traces or (stated.traces.path if stated is not None else None) or TRACES_PATH
+    engine = None if stated is None else Orchestrator.from_config(stated, traces=None)
+    has_runs = runs_at.startswith("postgres") or Path(runs_at).exists()
+    return LocalHost(
+        open_database(where),
+        engine,
+        Runs(open_database(runs_at)) if has_runs else None,
+        keeps_content=stated is not None and stated.traces.content,
+    )

@@ -1,0 +1,382 @@
+"""The dashboard as an ASGI application: who looks, which page, and in which form."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from urllib.parse import parse_qsl, quote
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from orchestrator.dashboard.host import DashboardError, DashboardHost
+from orchestrator.dashboard.page import BASE, Page, PageRequest, PageRoute, Redirect
+from orchestrator.dashboard.rendering import HEADERS, HERE, render
+from orchestrator.dashboard.routes import ROUTES, STREAMS
+from orchestrator.dashboard.sessions import COOKIE, SESSION_S, Session, read_session
+from orchestrator.dashboard.viewer import Viewer
+from orchestrator.errors import OrchestratorError, StorageError
+from orchestrator.jsontypes import JsonValue
+
+MAX_FORM_BYTES = 1_000_000
+MAX_FIELDS = 200
+SAID = "said"
+KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+log = logging.getLogger(__name__)
+
+
+class Dashboard:
+    """Pages at `/ui` (and `/docs`), each as HTML and as JSON.
+
+    JSON is given to who asks for it (`accept: application/json`, or an address that ends in `.json`). A browser signs
+    in with a key; a program sends its key as it does to the API.
+    """
+
+    def __init__(self, host: DashboardHost) -> None:
+        self._host = host
+        routes = [Route(BASE + each.path, self._endpoint(each), methods=[each.method]) for each in ROUTES]
+        routes += [Route(BASE + each.path, self._streaming(each), methods=[each.method]) for each in STREAMS]
+        routes += [
+            Route("/", self._to_overview),
+            Route("/docs", self._documentation),
+            Route(BASE, self._to_overview),
+            Route(f"{BASE}/static/{{name}}", self._static),
+            Route(f"{BASE}/sign-in", self._show_sign_in, methods=["GET"]),
+            Route(f"{BASE}/sign-in", self._sign_in, methods=["POST"]),
+            Route(f"{BASE}/sign-out", self._sign_out, methods=["POST"]),
+        ]
+        self._router = Router(routes, redirect_slashes=False)
+
+    @staticmethod
+    def serves(path: str) -> bool:
+        """Whether an address is one of the dashboard's."""
+        return path in ("/", "/docs", BASE) or path.startswith(f"{BASE}/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request (ASGI)."""
+        scope = dict(scope)
+        wants_json = scope["path"].endswith(".json")
+        if wants_json:
+            scope["path"] = scope["path"].removesuffix(".json") or "/"
+        scope["app"] = None
+        request = Request(scope, receive)
+        request.state.wants_json = wants_json or _accepts_json(request)
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            told = "there is no such page" if error.status_code == 404 else str(error.detail)
+            problem = DashboardError(error.status_code, told, remedy=f"The overview is at {BASE}/")
+            await self._failed(request, None, problem)(scope, receive, send)
+
+    # Pages
+
+    def _endpoint(self, route: PageRoute) -> Callable[[Request], Awaitable[Response]]:
+        async def serve(request: Request) -> Response:
+            viewer: Viewer | None = None
+            try:
+                viewer, session = await self._viewer(request)
+                form = await self._form(request, session) if route.method == "POST" else {}
+                page = self._page_request(request, viewer, route, form)
+                made = await route.handler(page)
+            except _NotSignedIn as refused:
+                return self._ask_to_sign_in(request, refused)
+            except Exception as error:
+                return self._failed(request, viewer, _problem(error))
+            if isinstance(made, Redirect):
+                return _redirect(request, made)
+            assert isinstance(made, Page)
+            return self._shown(request, viewer, session, made)
+
+        return serve
+
+    def _streaming(self, route: PageRoute) -> Callable[[Request], Awaitable[Response]]:
+        async def serve(request: Request) -> Response:
+            try:
+                viewer, session = await self._viewer(request)
+                form = await self._form(request, session) if route.method == "POST" else {}
+                events = await route.handler(self._page_request(request, viewer, route, form))
+                assert not isinstance(events, Page | Redirect)
+            except _NotSignedIn as refused:
+                return self._failed(request, None, refused.problem)
+            except Exception as error:
+                return self._failed(request, None, _problem(error))
+            headers = {**HEADERS, "cache-control": "no-cache", "x-accel-buffering": "no"}
+            return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+        return serve
+
+    def _page_request(self, request: Request, viewer: Viewer, route: PageRoute, form: Mapping[str, str]) -> PageRequest:
+        if not route.is_served(self._host):
+            raise DashboardError(404, "there is nothing of that kind here", kind="not_found")
+        if not route.allows(viewer):
+            remedy = f"It is for keys of the role {route.role!r}"
+            if route.permission is not None and not viewer.may(route.permission):
+                remedy = f"The key {viewer.name!r} has no permission {route.permission!r}"
+            raise DashboardError(403, "this page is not for this key", remedy=remedy, kind="forbidden")
+        return PageRequest(self._host, viewer, dict(request.query_params), dict(request.path_params), form)
+
+    def _shown(self, request: Request, viewer: Viewer, session: Session | None, page: Page) -> Response:
+        if request.state.wants_json:
+            return JSONResponse(_plain(page.data), page.status, headers=_private())
+        token = session.form_token(self._host.secret) if session is not None else ""
+        values = {**page.data, **page.extra, **self._around(request, viewer, page.title), "token": token}
+        response = Response(render(page.template, values), page.status, _private(), "text/html; charset=utf-8")
+        if request.cookies.get(SAID):
+            response.delete_cookie(SAID, path=BASE)
+        return response
+
+    def _around(self, request: Request, viewer: Viewer | None, title: str) -> dict[str, object]:
+        """What every page has: its navigation, who looks, and what was said of the last change."""
+        pages = [
+            {"title": each.title, "path": BASE + each.path}
+            for each in ROUTES
+            if viewer is not None and each.title and each.is_served(self._host) and each.allows(viewer)
+        ]
+        engine = self._host.engine
+        fleet = [] if engine is None else list(engine.backends.values())
+        return {
+            "title": title,
+            "viewer": viewer,
+            "pages": pages,
+            "here": request.url.path,
+            "params": dict(request.query_params),
+            "said": _said(request),
+            "now": self._host.clock(),
+            "version": static_version(),
+            "is_simulated": bool(fleet) and all(backend.profile.simulated for backend in fleet),
+        }
+
+    # Signing in
+
+    async def _viewer(self, request: Request) -> tuple[Viewer, Session | None]:
+        if self._host.is_local:
+            _check_local(request)
+            return self._host.viewer(), None
+        bearer = request.headers.get("authorization", "")
+        if bearer.lower().startswith("bearer "):
+            return await self._host.sign_in(bearer[7:].strip()), None
+        cookie = request.cookies.get(COOKIE)
+        if cookie is None:
+            raise _NotSignedIn("sign in to see this page")
+        session = read_session(cookie, self._host.secret, self._host.clock())
+        viewer = None if session is None else await self._host.viewer_of(session.key)
+        if viewer is None:
+            raise _NotSignedIn("the session has ended: sign in again")
+        return viewer, session
+
+    async def _form(self, request: Request, session: Session | None) -> dict[str, str]:
+        """What was filled in. Raises `DashboardError` where it does not come from a page of this session."""
+        site = request.headers.get("sec-fetch-site", "same-origin")
+        if site not in ("same-origin", "none"):
+            raise DashboardError(403, "this form comes from another site", kind="forbidden")
+        form = await _read_form(request)
+        token = request.headers.get("x-form-token") or form.pop("token", "")
+        if session is not None and not session.accepts(self._host.secret, token):
+            remedy = "Open the page again and send its form once more"
+            raise DashboardError(403, "this form is not of this session", remedy=remedy, kind="forbidden")
+        if self._host.is_local and site != "same-origin":
+            raise DashboardError(403, "this form comes from elsewhere", kind="forbidden")
+        return form
+
+    async def _show_sign_in(self, request: Request) -> Response:
+        if self._host.is_local:
+            return RedirectResponse(f"{BASE}/", 303, _private())
+        return self._sign_in_page(request, "", 200)
+
+    def _sign_in_page(self, request: Request, problem: str, status: int) -> Response:
+        values = {**self._around(request, None, "Sign in"), "problem": problem, "next": _next(request)}
+        return Response(render("sign_in.html", values), status, _private(), "text/html; charset=utf-8")
+
+    async def _sign_in(self, request: Request) -> Response:
+        site = request.headers.get("sec-fetch-site", "same-origin")
+        if site not in ("same-origin", "none"):
+            return self._failed(request, None, DashboardError(403, "this form comes from another site"))
+        try:
+            form = await _read_form(request)
+            viewer = await self._host.sign_in(form.get("key", "").strip())
+        except DashboardError as error:
+            if request.state.wants_json:
+                return self._failed(request, None, error)
+            return self._sign_in_page(request, str(error.message), error.status)
+        session = Session.begin(viewer.key, self._host.clock())
+        wanted = form.get("next", "")
+        response = RedirectResponse(wanted if _is_own(wanted) else f"{BASE}/", 303, _private())
+        response.set_cookie(
+            COOKIE,
+            session.as_cookie(self._host.secret),
+            max_age=int(SESSION_S),
+            httponly=True,
+            samesite="lax",
+            secure=_is_https(request),
+        )
+        return response
+
+    async def _sign_out(self, request: Request) -> Response:
+        try:
+            _, session = await self._viewer(request)
+            await self._form(request, session)
+        except _NotSignedIn:
+            pass
+        except DashboardError as error:
+            return self._failed(request, None, error)
+        response = RedirectResponse(f"{BASE}/sign-in", 303, _private())
+        response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=_is_https(request))
+        return response
+
+    def _ask_to_sign_in(self, request: Request, refused: _NotSignedIn) -> Response:
+        if request.state.wants_json or request.method != "GET":
+            return self._failed(request, None, refused.problem)
+        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        why = "" if request.cookies.get(COOKIE) is None else "&ended=1"
+        return RedirectResponse(f"{BASE}/sign-in?next={quote(here, safe='/')}{why}", 303, _private())
+
+    # What is the same for everybody
+
+    async def _to_overview(self, request: Request) -> Response:
+        return RedirectResponse(f"{BASE}/", 307, HEADERS)
+
+    async def _documentation(self, request: Request) -> Response:
+        """The operations of the API; they are no secret: /openapi.json is open, too."""
+        if self._host.openapi is None:
+            return self._failed(request, None, DashboardError(404, "no API is served here"))
+        from orchestrator.dashboard.pages.documentation import documented
+
+        values = {**self._around(request, None, "API"), **documented(self._host.openapi)}
+        return Response(render("documentation.html", values), 200, _private(), "text/html; charset=utf-8")
+
+    async def _static(self, request: Request) -> Response:
+        found = static_files().get(request.path_params["name"])
+        if found is None:
+            return self._failed(request, None, DashboardError(404, "there is no such file"))
+        kind, content = found
+        headers = {**HEADERS, "cache-control": "public, max-age=31536000, immutable"}
+        return Response(content, 200, headers, kind)
+
+    def _failed(self, request: Request, viewer: Viewer | None, problem: DashboardError) -> Response:
+        headers = {**_private(), **({"www-authenticate": "Bearer"} if problem.status == 401 else {})}
+        if request.state.wants_json:
+            told = {"code": problem.kind, "message": problem.message, "remedy": problem.remedy}
+            return JSONResponse({"error": told}, problem.status, headers=headers)
+        values = {**self._around(request, viewer, "Something is wrong"), "problem": problem, "token": ""}
+        return Response(render("error.html", values), problem.status, headers, "text/html; charset=utf-8")
+
+
+class _NotSignedIn(Exception):
+    """Nobody is signed in, or not any more."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.problem = DashboardError(
+            401, message, remedy="Sign in, or send a key as `authorization: Bearer KEY`", kind="not_signed_in"
+        )
+
+
+@lru_cache(maxsize=1)
+def static_files() -> dict[str, tuple[str, bytes]]:
+    """(media type, content) of scripts and styles by name."""
+    return {
+        path.name: (KINDS[path.suffix], path.read_bytes())
+        for path in sorted((HERE / "static").iterdir())
+        if path.suffix in KINDS
+    }
+
+
+@lru_cache(maxsize=1)
+def static_version() -> str:
+    """What addresses of static files end with, so that browsers keep them until they change."""
+    whole = hashlib.sha256(b"".join(content for _, content in static_files().values()))
+    return whole.hexdigest()[:12]
+
+
+def _problem(error: Exception) -> DashboardError:
+    """What a page says of an error; those of the package have a message for people."""
+    if isinstance(error, DashboardError):
+        return error
+    if isinstance(error, StorageError):
+        told = "the database cannot be read at the moment; it may be migrated or away"
+        return DashboardError(503, told, remedy="Look again in a moment", kind="storage")
+    if isinstance(error, OrchestratorError):
+        return DashboardError(400, error.message, remedy=error.remedy, kind=error.code)
+    log.exception("a page failed")
+    return DashboardError(500, "an error of the dashboard; the log of the gateway has it", kind="internal")
+
+
+def _accepts_json(request: Request) -> bool:
+    accept = request.headers.get("accept", "")
+    return "application/json" in accept and "text/html" not in accept
+
+
+def _plain(data: object) -> JsonValue:
+    """JSON values without what JSON has no word for."""
+    return orjson.loads(orjson.dumps(data, default=str))
+
+
+def _private() -> dict[str, str]:
+    return {**HEADERS, "cache-control": "no-store"}
+
+
+def _redirect(request: Request, made: Redirect) -> Response:
+    if request.state.wants_json:
+        return JSONResponse({"done": made.said, "see": made.to}, headers=_private())
+    response = RedirectResponse(made.to, 303, _private())
+    if made.said:
+        response.set_cookie(SAID, quote(made.said), max_age=30, path=BASE, samesite="lax", httponly=True)
+    return response
+
+
+def _said(request: Request) -> str:
+    from urllib.parse import unquote
+
+    return unquote(request.cookies.get(SAID, ""))[:300]
+
+
+def _next(request: Request) -> str:
+    wanted = request.query_params.get("next", "")
+    return wanted if _is_own(wanted) else ""
+
+
+def _is_own(address: str) -> bool:
+    """Whether an address lies within the dashboard: nobody is sent elsewhere after signing in."""
+    return (address == BASE or address.startswith(f"{BASE}/")) and "\\" not in address and "//" not in address
+
+
+def _is_https(request: Request) -> bool:
+    return request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+
+
+def _check_local(request: Request) -> None:
+    """A local store is shown to this machine alone, whatever name another site may give to it (DNS rebinding)."""
+    host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
+    if host.strip("[]") not in ("127.0.0.1", "localhost", "::1"):
+        raise DashboardError(421, "this is shown at localhost only", kind="forbidden")
+
+
+async def _read_form(request: Request) -> dict[str, str]:
+    """The fields of a form. Raises `DashboardError` on one that is too large or no form."""
+    raw = b""
+    async for part in request.stream():
+        raw += part
+        if len(raw) > MAX_FORM_BYTES:
+            raise DashboardError(413, f"a form holds at most {MAX_FORM_BYTES:,} bytes")
+    kind = request.headers.get("content-type", "")
+    if kind.startswith("application/json"):
+        try:
+            found = orjson.loads(raw or b"{}")
+        except orjson.JSONDecodeError:
+            raise DashboardError(400, "the body is not JSON") from None
+        if not isinstance(found, dict):
+            raise DashboardError(400, "the body must be a JSON object")
+        return {
+            str(name): value if isinstance(value, str) else orjson.dumps(value).decode()
+            for name, value in found.items()
+        }
+    try:
+        return dict(parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    except ValueError:
+        raise DashboardError(400, "this is no form") from None
