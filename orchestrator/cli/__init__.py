@@ -45,6 +45,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             'orchestrator route "Prove that 2 is irrational" --explain',
         ),
         "models": ("Show the fleet: prices, windows, health, skill.", "orchestrator models"),
+        "trace": ("Show what was done for one request.", "orchestrator trace 3f2a"),
+        "top": ("Show what the fleet does at the moment.", "orchestrator top --every 2"),
         "feedback": ("Say how right an answer was; the router learns from it.", "orchestrator feedback ID --score 1"),
     },
     "Remember": {

@@ -9,11 +9,11 @@ import click
 
 from orchestrator.cli.options import config_option, reports_errors, stated_config
 from orchestrator.cli.pipelines import RUNS_PATH
+from orchestrator.cli.stores import TRACES_PATH, find_store
 
 if TYPE_CHECKING:
-    from orchestrator.dashboard.local import LocalHost
+    from orchestrator.dashboard.local import LocalDashboardHost
 
-TRACES_PATH = ".orchestrator/traces.db"
 traces_option = click.option(
     "--traces", help=f"Where traces are: a file, or postgresql://... [default: traces.path, else {TRACES_PATH}]."
 )
@@ -46,9 +46,9 @@ def command(context: click.Context, config: Path | None, traces: str | None, run
     uvicorn.run(Dashboard(host), host="127.0.0.1", port=port, log_level="warning", lifespan="off", ws="none")
 
 
-def local_host(config: Path | None, traces: str | None, runs_at: str) -> LocalHost:
+def local_host(config: Path | None, traces: str | None, runs_at: str) -> LocalDashboardHost:
     """What is kept on this machine. Raises `ConfigError`, `StorageError`."""
-    from orchestrator.dashboard.local import LocalHost
+    from orchestrator.dashboard.local import LocalDashboardHost
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.storage.database import open_database
     from orchestrator.storage.runs import Runs
@@ -57,9 +57,36 @@ def local_host(config: Path | None, traces: str | None, runs_at: str) -> LocalHo
     where = traces or (stated.traces.path if stated is not None else None) or TRACES_PATH
     engine = None if stated is None else Orchestrator.from_config(stated, traces=None)
     has_runs = runs_at.startswith("postgres") or Path(runs_at).exists()
-    return LocalHost(
+    return LocalDashboardHost(
         open_database(where),
         engine,
         Runs(open_database(runs_at)) if has_runs else None,
         keeps_content=stated is not None and stated.traces.content,
     )
+
+
+@command.command("bundle")
+@click.option("--trace", "ids", multiple=True, help="A trace, by its id or its beginning; may be repeated.")
+@click.option("--newest", type=click.IntRange(0, 1_000), default=0, help="The newest traces, so many.")
+@click.option("--range", "span", default="30d", show_default=True, help="Of reports: 1h, 24h, 7d, 30d, 90d.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="An empty folder.")
+@config_option
+@traces_option
+@runs_option
+@reports_errors
+def bundle(
+    ids: tuple[str, ...], newest: int, span: str, out: Path, config: Path | None, traces: str | None, runs_at: str
+) -> None:
+    """Write chosen traces and reports as a site that needs no server: for a pull request or an incident.
+
+    Texts of traces are in it where they were kept.
+    """
+    from orchestrator.dashboard.bundle import write_bundle
+
+    host = local_host(config, traces or find_store(config), runs_at)
+    chosen = [host.requests.complete_id(id) for id in ids]
+    chosen += [row["id"] for row in host.requests.newest(newest, since=0.0) if row["id"] not in chosen]
+    if not chosen:
+        raise click.UsageError("name traces with --trace ID, or say --newest 20")
+    written = write_bundle(host, chosen, out, span=span)
+    click.echo(f"{len(written)} files in {out}: open {out / 'index.html'}", err=True)

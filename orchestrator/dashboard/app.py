@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote, unquote
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -15,19 +13,19 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from orchestrator.dashboard.forms import read_form
 from orchestrator.dashboard.host import DashboardError, DashboardHost
+from orchestrator.dashboard.origins import check_local, is_https, is_own_address, next_address
 from orchestrator.dashboard.page import BASE, Page, PageRequest, PageRoute, Redirect
-from orchestrator.dashboard.rendering import HEADERS, HERE, render
+from orchestrator.dashboard.rendering import HEADERS, render
 from orchestrator.dashboard.routes import ROUTES, STREAMS
 from orchestrator.dashboard.sessions import COOKIE, SESSION_S, Session, read_session
+from orchestrator.dashboard.static_files import static_files, static_version
 from orchestrator.dashboard.viewer import Viewer
 from orchestrator.errors import OrchestratorError, StorageError
 from orchestrator.jsontypes import JsonValue
 
-MAX_FORM_BYTES = 1_000_000
-MAX_FIELDS = 200
 SAID = "said"
-KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 log = logging.getLogger(__name__)
 
 
@@ -156,7 +154,7 @@ class Dashboard:
 
     async def _viewer(self, request: Request) -> tuple[Viewer, Session | None]:
         if self._host.is_local:
-            _check_local(request)
+            check_local(request)
             return self._host.viewer(), None
         bearer = request.headers.get("authorization", "")
         if bearer.lower().startswith("bearer "):
@@ -175,7 +173,7 @@ class Dashboard:
         site = request.headers.get("sec-fetch-site", "same-origin")
         if site not in ("same-origin", "none"):
             raise DashboardError(403, "this form comes from another site", kind="forbidden")
-        form = await _read_form(request)
+        form = await read_form(request)
         token = request.headers.get("x-form-token") or form.pop("token", "")
         if session is not None and not session.accepts(self._host.secret, token):
             remedy = "Open the page again and send its form once more"
@@ -190,7 +188,7 @@ class Dashboard:
         return self._sign_in_page(request, "", 200)
 
     def _sign_in_page(self, request: Request, problem: str, status: int) -> Response:
-        values = {**self._around(request, None, "Sign in"), "problem": problem, "next": _next(request)}
+        values = {**self._around(request, None, "Sign in"), "problem": problem, "next": next_address(request)}
         return Response(render("sign_in.html", values), status, _private(), "text/html; charset=utf-8")
 
     async def _sign_in(self, request: Request) -> Response:
@@ -198,7 +196,7 @@ class Dashboard:
         if site not in ("same-origin", "none"):
             return self._failed(request, None, DashboardError(403, "this form comes from another site"))
         try:
-            form = await _read_form(request)
+            form = await read_form(request)
             viewer = await self._host.sign_in(form.get("key", "").strip())
         except DashboardError as error:
             if request.state.wants_json:
@@ -206,14 +204,14 @@ class Dashboard:
             return self._sign_in_page(request, str(error.message), error.status)
         session = Session.begin(viewer.key, self._host.clock())
         wanted = form.get("next", "")
-        response = RedirectResponse(wanted if _is_own(wanted) else f"{BASE}/", 303, _private())
+        response = RedirectResponse(wanted if is_own_address(wanted) else f"{BASE}/", 303, _private())
         response.set_cookie(
             COOKIE,
             session.as_cookie(self._host.secret),
             max_age=int(SESSION_S),
             httponly=True,
             samesite="lax",
-            secure=_is_https(request),
+            secure=is_https(request),
         )
         return response
 
@@ -226,7 +224,7 @@ class Dashboard:
         except DashboardError as error:
             return self._failed(request, None, error)
         response = RedirectResponse(f"{BASE}/sign-in", 303, _private())
-        response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=_is_https(request))
+        response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=is_https(request))
         return response
 
     def _ask_to_sign_in(self, request: Request, refused: _NotSignedIn) -> Response:
@@ -277,23 +275,6 @@ class _NotSignedIn(Exception):
         )
 
 
-@lru_cache(maxsize=1)
-def static_files() -> dict[str, tuple[str, bytes]]:
-    """(media type, content) of scripts and styles by name."""
-    return {
-        path.name: (KINDS[path.suffix], path.read_bytes())
-        for path in sorted((HERE / "static").iterdir())
-        if path.suffix in KINDS
-    }
-
-
-@lru_cache(maxsize=1)
-def static_version() -> str:
-    """What addresses of static files end with, so that browsers keep them until they change."""
-    whole = hashlib.sha256(b"".join(content for _, content in static_files().values()))
-    return whole.hexdigest()[:12]
-
-
 def _problem(error: Exception) -> DashboardError:
     """What a page says of an error; those of the package have a message for people."""
     if isinstance(error, DashboardError):
@@ -331,52 +312,4 @@ def _redirect(request: Request, made: Redirect) -> Response:
 
 
 def _said(request: Request) -> str:
-    from urllib.parse import unquote
-
     return unquote(request.cookies.get(SAID, ""))[:300]
-
-
-def _next(request: Request) -> str:
-    wanted = request.query_params.get("next", "")
-    return wanted if _is_own(wanted) else ""
-
-
-def _is_own(address: str) -> bool:
-    """Whether an address lies within the dashboard: nobody is sent elsewhere after signing in."""
-    return (address == BASE or address.startswith(f"{BASE}/")) and "\\" not in address and "//" not in address
-
-
-def _is_https(request: Request) -> bool:
-    return request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
-
-
-def _check_local(request: Request) -> None:
-    """A local store is shown to this machine alone, whatever name another site may give to it (DNS rebinding)."""
-    host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
-    if host.strip("[]") not in ("127.0.0.1", "localhost", "::1"):
-        raise DashboardError(421, "this is shown at localhost only", kind="forbidden")
-
-
-async def _read_form(request: Request) -> dict[str, str]:
-    """The fields of a form. Raises `DashboardError` on one that is too large or no form."""
-    raw = b""
-    async for part in request.stream():
-        raw += part
-        if len(raw) > MAX_FORM_BYTES:
-            raise DashboardError(413, f"a form holds at most {MAX_FORM_BYTES:,} bytes")
-    kind = request.headers.get("content-type", "")
-    if kind.startswith("application/json"):
-        try:
-            found = orjson.loads(raw or b"{}")
-        except orjson.JSONDecodeError:
-            raise DashboardError(400, "the body is not JSON") from None
-        if not isinstance(found, dict):
-            raise DashboardError(400, "the body must be a JSON object")
-        return {
-            str(name): value if isinstance(value, str) else orjson.dumps(value).decode()
-            for name, value in found.items()
-        }
-    try:
-        return dict(parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS))
-    except ValueError:
-        raise DashboardError(400, "this is no form") from None

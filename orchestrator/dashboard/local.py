@@ -28,7 +28,7 @@ _ONE = re.compile(r"/v1/memories/(\d+)")
 PAGE = 50
 
 
-class LocalHost:
+class LocalDashboardHost:
     """A local store behind the pages (`orchestrator.dashboard.host.DashboardHost`).
 
     Args:

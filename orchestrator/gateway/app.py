@@ -27,7 +27,7 @@ from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.api import openapi
 from orchestrator.gateway.api.auditing import is_audited, note_action
-from orchestrator.gateway.api.dashboard_host import GatewayHost
+from orchestrator.gateway.api.dashboard_host import GatewayDashboardHost
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.endpoints import ENDPOINTS
 from orchestrator.gateway.api.nulls import takes_nulls, without_nulls
@@ -96,7 +96,7 @@ class Gateway:
             serve_inside=self.serve_inside,
             openapi=_described,
         )
-        self._host: GatewayHost | None = None
+        self._host: GatewayDashboardHost | None = None
         self._pages: Dashboard | None = None  # made when a page is first asked for
         self._exact = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS if "{" not in endpoint.path}
         self._known_paths = [*{endpoint.path for endpoint in ENDPOINTS if "{" not in endpoint.path}]
@@ -118,7 +118,7 @@ class Gateway:
 
     async def _dashboard(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._pages is None:
-            self._host = await asyncio.to_thread(GatewayHost, self.services)
+            self._host = await asyncio.to_thread(GatewayDashboardHost, self.services)
             self._pages = Dashboard(self._host)
         await self._pages(scope, receive, send)
 

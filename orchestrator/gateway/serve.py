@@ -308,8 +308,11 @@ def _log(settings: GatewayConfig) -> None:
     ours.setLevel(settings.log_level.upper())
 
 
+_OF_EVERY_RECORD = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"))
+
+
 class JsonLines(logging.Formatter):
-    """One object a line: time (ISO 8601), level, logger, message, and what happened to it."""
+    """One object a line: time (ISO 8601), level, logger, message, what is told beside it, and what happened to it."""
 
     def format(self, record: logging.LogRecord) -> str:
         """A log record as one line of JSON."""
@@ -319,9 +322,10 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        told |= {name: value for name, value in vars(record).items() if name not in _OF_EVERY_RECORD}
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told)
+        return json.dumps(told, default=str)
 
 
 def _free_port(host: str) -> int:

@@ -240,10 +240,8 @@ class DecisionLog:
         found: dict[str, dict[str, float]] = {}
         for start in range(0, len(ids), MAX_IDS):
             some = ids[start : start + MAX_IDS]
-            marks = ", ".join("?" * len(some))
-            for id, model, score in self._rows(
-                f"SELECT decision, model, score FROM outcomes WHERE decision IN ({marks})", *some
-            ):
+            sql = f"SELECT decision, model, score FROM outcomes WHERE decision IN ({', '.join('?' * len(some))})"
+            for id, model, score in self._rows(sql, *some):
                 found.setdefault(id, {})[model] = score
         return found
 

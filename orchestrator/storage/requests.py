@@ -20,47 +20,11 @@ from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.storage import rollups
 from orchestrator.storage.database import Database, Row, Run, SqlValue, insert_rows
 from orchestrator.storage.migrations import migrate
+from orchestrator.storage.request_schema import request_schemas
 from orchestrator.storage.rollups import Rollups
 from orchestrator.storage.spans import SPANS_PER_PART, nest, pack, pack_value, unpack
 from orchestrator.storage.trace_policy import TracePolicy
 
-_SCHEMA = """
-CREATE TABLE requests (
-    id TEXT PRIMARY KEY, at DOUBLE PRECISION NOT NULL, org TEXT NOT NULL, team TEXT, key TEXT NOT NULL,
-    api TEXT NOT NULL, asked TEXT NOT NULL,
-    model TEXT NOT NULL, status BIGINT NOT NULL, prefill_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL,
-    output_tokens BIGINT NOT NULL,
-    cost_nano BIGINT, latency_s DOUBLE PRECISION NOT NULL, ttft_s DOUBLE PRECISION, cached TEXT NOT NULL,
-    scope TEXT NOT NULL,
-    error TEXT NOT NULL, trace TEXT NOT NULL
-);
-CREATE INDEX requests_by_org ON requests (org, at);
-CREATE INDEX requests_by_time ON requests (at)
-"""
-_WITH_SPANS = """
-ALTER TABLE requests ADD COLUMN confidence DOUBLE PRECISION;
-ALTER TABLE requests ADD COLUMN drafts BIGINT NOT NULL DEFAULT 0;
-ALTER TABLE requests ADD COLUMN escalated BIGINT NOT NULL DEFAULT 0;
-ALTER TABLE requests ADD COLUMN simulated BIGINT NOT NULL DEFAULT 0;
-ALTER TABLE requests ADD COLUMN reference_nano BIGINT;
-ALTER TABLE requests ADD COLUMN spans BIGINT NOT NULL DEFAULT 0;
-CREATE INDEX requests_by_model ON requests (model, at);
-CREATE INDEX requests_by_key ON requests (key, at);
-CREATE INDEX requests_by_scope ON requests (scope, at);
-CREATE INDEX requests_failed ON requests (at) WHERE error <> '';
-CREATE INDEX requests_by_cost ON requests (cost_nano);
-CREATE INDEX requests_by_latency ON requests (latency_s);
-CREATE TABLE trace_parts (
-    request TEXT NOT NULL, part BIGINT NOT NULL, at DOUBLE PRECISION NOT NULL, content {blob} NOT NULL,
-    PRIMARY KEY (request, part)
-);
-CREATE INDEX trace_parts_by_time ON trace_parts (at);
-CREATE TABLE trace_contents (
-    request TEXT PRIMARY KEY, at DOUBLE PRECISION NOT NULL, org TEXT NOT NULL, scope TEXT NOT NULL,
-    content {blob} NOT NULL
-);
-CREATE INDEX trace_contents_by_scope ON trace_contents (org, scope);
-"""
 MAX_DELETED = 5_000  # rows at once, so that what is served meanwhile waits for moments only
 BACKFILLED = 20_000
 ROUNDS = -1
@@ -126,7 +90,7 @@ class Requests:
         self.database = database
         self._clock = clock
         self.rollups = Rollups(database, clock)
-        migrate(database, "requests", [_SCHEMA, _WITH_SPANS.format(blob=database.blob) + rollups.schema(database)])
+        migrate(database, "requests", request_schemas(database))
         self._backfill()
 
     def add(self, served: list[ServedRequest], policy: TracePolicy = KEPT_ALWAYS) -> None:
@@ -165,6 +129,18 @@ class Requests:
         only, values = ("", [id]) if org is None else (" AND org = ?", [id, org])
         rows = self.database.read(f"SELECT {LIST}, trace FROM requests WHERE id = ?{only}", *values)
         return None if not rows else {**described(rows[0][:-1]), "trace": json.loads(rows[0][-1])}
+
+    def complete_id(self, beginning: str) -> str:
+        """The only id that begins so; what was given, where there is none or more than one."""
+        rows = self.database.read(
+            "SELECT id FROM requests WHERE id >= ? AND id < ? LIMIT 2", beginning.lower(), f"{beginning.lower()}g"
+        )
+        return str(rows[0][0]) if len(rows) == 1 else beginning
+
+    def newest(self, limit: int, *, since: float) -> list[JsonObject]:
+        """The newest requests of everybody since a moment (seconds since 1970)."""
+        sql = f"SELECT {LIST} FROM requests WHERE at >= ? ORDER BY at DESC LIMIT ?"
+        return [described(row) for row in self.database.read(sql, since, limit)]
 
     def spans(self, id: str, part: int) -> list[JsonObject]:
         """Some spans of a request, depth first; empty beyond the last part."""

@@ -38,6 +38,7 @@ CREATE TABLE step_cache (key TEXT PRIMARY KEY, value TEXT NOT NULL, until DOUBLE
 """
 FORGOTTEN = {"forgotten": True}  # stands where something was forgotten
 SILENT_S = 10.0  # a run whose worker was not heard of for so long may be taken over
+_OF_PREFIX = "substr(owner, 1, ?) = ?"
 ENDS = ("done", "partial", "failed", "cancelled")
 _COLUMNS = "id, owner, pipeline, file, digest, status, inputs, output, error, created_at, ended_at, holder, held_at"
 KEEP = """INSERT INTO run_steps VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, path)
@@ -116,19 +117,8 @@ class Runs:
         return self._insert(run, " ON CONFLICT (id) DO NOTHING RETURNING id")
 
     def _insert(self, run: StoredRun, unless: str) -> bool:
-        values = (
-            run.id,
-            run.owner,
-            run.pipeline,
-            run.file,
-            run.digest,
-            run.status,
-            json.dumps(run.inputs),
-            None,
-            "",
-            run.created_at,
-            None,
-        )
+        begun = (run.id, run.owner, run.pipeline, run.file, run.digest, run.status, json.dumps(run.inputs))
+        values = (*begun, None, "", run.created_at, None)
         with self.database.writing() as do:
             sql = f"INSERT INTO runs ({_COLUMNS}) VALUES ({', '.join('?' * 13)}){unless}"
             return bool(do(sql, *values, run.holder, run.held_at))
@@ -140,13 +130,12 @@ class Runs:
 
     def recent_of(self, prefix: str, *, limit: int = 100) -> list[StoredRun]:
         """The newest runs of all owners whose names begin so, "" for those of everybody."""
-        sql = f"SELECT {_COLUMNS} FROM runs WHERE substr(owner, 1, ?) = ? ORDER BY created_at DESC, id LIMIT ?"
+        sql = f"SELECT {_COLUMNS} FROM runs WHERE {_OF_PREFIX} ORDER BY created_at DESC, id LIMIT ?"
         return [_run(row) for row in self.database.read(sql, len(prefix), prefix, limit)]
 
     def find_of(self, prefix: str, id: str) -> StoredRun | None:
         """A run of an owner whose name begins so; `None` if it is not there."""
-        sql = f"SELECT {_COLUMNS} FROM runs WHERE id = ? AND substr(owner, 1, ?) = ?"
-        rows = self.database.read(sql, id, len(prefix), prefix)
+        rows = self.database.read(f"SELECT {_COLUMNS} FROM runs WHERE {_OF_PREFIX} AND id = ?", len(prefix), prefix, id)
         return _run(rows[0]) if rows else None
 
     def recent(self, owner: str, *, pipeline: str | None = None, limit: int = 100) -> list[StoredRun]:

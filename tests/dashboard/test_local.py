@@ -14,7 +14,7 @@ from orchestrator import Orchestrator
 from orchestrator.cli import main
 from orchestrator.cli.ui import local_host
 from orchestrator.dashboard.app import Dashboard
-from orchestrator.dashboard.local import LocalHost
+from orchestrator.dashboard.local import LocalDashboardHost
 from orchestrator.errors import StorageError
 from orchestrator.storage.database import open_database
 from orchestrator.testing import ScriptedBackend
@@ -110,7 +110,7 @@ def test_a_name_of_another_machine_shows_nothing(folder: Path) -> None:
 def test_a_database_that_is_being_migrated_is_told(folder: Path) -> None:
     asked(folder / "t.db", "Where is the Louvre?")
     database = open_database(folder / "t.db")
-    host = LocalHost(database)
+    host = LocalDashboardHost(database)
 
     def away(*_: Any) -> Any:
         raise StorageError("database is locked", remedy="Look again")

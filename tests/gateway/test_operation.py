@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import socket
 import subprocess
@@ -23,8 +24,12 @@ import yaml
 from click.testing import CliRunner
 
 from orchestrator.cli import main
+from orchestrator.gateway.observability.metrics import Metrics
+from orchestrator.gateway.serve import JsonLines
+from orchestrator.storage.account_types import AccountLimits, NewKey
 from orchestrator.storage.accounts import Accounts
 from orchestrator.storage.database import open_database
+from orchestrator.storage.requests import ServedRequest
 from tests.support.gateway import (
     Provider,
     Send,
@@ -556,3 +561,41 @@ def test_a_database_that_is_locked_is_told_by_readyz_and_hangs_nobody(tmp_path: 
         holder.execute("ROLLBACK")
         holder.close()
         assert run.get("/readyz").status_code == 200
+
+
+def test_metrics_tell_of_accounts_searches_and_budgets(tmp_path: Path) -> None:
+    with running_gateway(tmp_path) as gateway:
+        team = gateway.accounts.add_team(gateway.org, "search")
+        limits = AccountLimits(usd=1.0, period="month")
+        key, secret = gateway.accounts.add_key(NewKey("mail bot", gateway.org, team.id, limits=limits))
+        gateway.chat(key=secret)
+        gateway.chat("What is 17 * 23?", model="auto", key=secret, orchestrator={"strategy": "self_consistency"})
+        gateway.chat(model="nothing", key=secret)
+        text = gateway.get("/metrics", key=gateway.admin).text
+    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    account = f'key="{key.id}",org="{gateway.org}",'
+    assert lines[f'orchestrator_account_requests_total{{{account}outcome="answered",team="{team.id}"}}'] == "2.0"
+    assert lines[f'orchestrator_account_requests_total{{{account}outcome="failed",team="{team.id}"}}'] == "1.0"
+    assert float(lines[f'orchestrator_account_cost_usd_total{{{account}team="{team.id}"}}']) > 0
+    assert lines[f'orchestrator_account_info{{account="{key.id}",kind="key",name="mail bot"}}'] == "1.0"
+    assert 0.9 < float(lines[f'orchestrator_budget_left_usd{{account="{key.id}",kind="key"}}']) < 1.0
+    assert float(lines["orchestrator_drafts_sum"]) >= 3
+    assert float(lines["orchestrator_confidence_count"]) == 1
+    assert all(line.rstrip().endswith(".") for line in text.splitlines() if line.startswith("# HELP"))
+
+
+def test_keys_beyond_the_bound_are_counted_together() -> None:
+    metrics = Metrics(lambda: 0, lambda: 0.0)
+    some = [ServedRequest(f"{n:032x}", 0.0, "acme", None, f"key_{n}", "chat", "auto") for n in range(1_205)]
+    metrics.count(some)
+    text = metrics.text().decode()
+    assert text.count("\norchestrator_account_requests_total{") == 1_001
+    assert 'orchestrator_account_requests_total{key="other",org="acme",outcome="answered",team=""} 205.0' in text
+
+
+def test_log_lines_tell_what_was_told_beside_them() -> None:
+    record = logging.LogRecord("orchestrator.x", logging.WARNING, "f.py", 1, "a %s happened", ("thing",), None)
+    record.request = "abc"
+    told = json.loads(JsonLines().format(record))
+    assert told.keys() == {"time", "level", "logger", "message", "request"}
+    assert (told["level"], told["message"], told["request"]) == ("warning", "a thing happened", "abc")

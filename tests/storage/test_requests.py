@@ -335,9 +335,9 @@ def test_a_database_of_an_earlier_version_gets_its_sums(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     old = open_database(path)
     from orchestrator.storage.migrations import migrate
-    from orchestrator.storage.requests import _SCHEMA
+    from orchestrator.storage.request_schema import FIRST
 
-    migrate(old, "requests", [_SCHEMA])
+    migrate(old, "requests", [FIRST])
     old.close()
     names = (
         "id, at, org, team, key, api, asked, model, status, prefill_tokens, cached_tokens, output_tokens, cost_nano, "

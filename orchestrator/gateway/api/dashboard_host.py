@@ -40,7 +40,7 @@ DAY_S = 86_400.0
 OF_THE_OPERATOR = frozenset(("usage", "traces"))  # what the operator looks at besides: traces hold no texts by default
 
 
-class GatewayHost:
+class GatewayDashboardHost:
     """The gateway behind the pages (`orchestrator.dashboard.host.DashboardHost`)."""
 
     is_local = False
@@ -161,31 +161,7 @@ class GatewayHost:
     async def budgets(self, viewer: Viewer) -> list[BudgetState]:
         """The budgets that this viewer may see, as far as they are booked."""
         await self._services.limiter.book()
-        return await asyncio.to_thread(self._budgets, viewer)
-
-    def _budgets(self, viewer: Viewer) -> list[BudgetState]:
-        accounts, now = self._services.accounts, self.clock()
-        orgs = [org for org in accounts.orgs() if viewer.org in (None, org.id)]
-        sees_all = viewer.is_at_least("organisation")
-        teams = [team for team in accounts.teams(viewer.org) if sees_all or team.id == viewer.team]
-        own_team = viewer.team if viewer.role == "team" else ""
-        keys = [
-            key
-            for key in accounts.keys(viewer.org)
-            if key.revoked_at is None and (sees_all or key.id == viewer.key or key.team == own_team)
-        ]
-        limited = [
-            *(("organisation", org.id, org.name, org.limits) for org in orgs),
-            *(("team", team.id, team.name, team.limits) for team in teams),
-            *(("key", key.id, key.name, key.limits) for key in keys),
-        ]
-        return [self._budget(*each, now) for each in limited if each[3].usd is not None]
-
-    def _budget(self, of: str, id: str, name: str, limits: AccountLimits, now: float) -> BudgetState:
-        quota = Quota(id, USD, period_of(limits.period, now))
-        used, _ = self._services.limiter.quotas.standing(quota)
-        began, ends = period_bounds(limits.period, now)
-        return BudgetState(of, id, name, limits.period, limits.usd or 0.0, used / 1e9, began, ends)
+        return await asyncio.to_thread(budget_states, self._services, viewer)
 
     def running(self) -> list[RunningRequest]:
         """What this process answers at this moment."""
@@ -210,6 +186,31 @@ class GatewayHost:
     async def flush(self) -> None:
         """Returns when all that was served before is written."""
         await self._services.recorder.flush()
+
+
+def budget_states(services: Services, viewer: Viewer | None = None) -> list[BudgetState]:
+    """The budgets that a viewer may see; all of them without one. Blocks."""
+    accounts, now = services.accounts, services.clock()
+    org = None if viewer is None else viewer.org
+    sees_all = viewer is None or viewer.is_at_least("organisation")
+    own_key, own_team = ("", "") if viewer is None else (viewer.key, viewer.team or "")
+    shared_team = own_team if viewer is not None and viewer.role == "team" else ""
+    limited = [
+        *(("organisation", one.id, one.name, one.limits) for one in accounts.orgs() if org in (None, one.id)),
+        *(("team", one.id, one.name, one.limits) for one in accounts.teams(org) if sees_all or one.id == own_team),
+        *(
+            ("key", one.id, one.name, one.limits)
+            for one in accounts.keys(org)
+            if one.revoked_at is None and (sees_all or one.id == own_key or (one.team == shared_team != ""))
+        ),
+    ]
+    return [_budget(services, *each, now) for each in limited if each[3].usd is not None]
+
+
+def _budget(services: Services, of: str, id: str, name: str, limits: AccountLimits, now: float) -> BudgetState:
+    used, _ = services.limiter.quotas.standing(Quota(id, USD, period_of(limits.period, now)))
+    began, ends = period_bounds(limits.period, now)
+    return BudgetState(of, id, name, limits.period, limits.usd or 0.0, used / 1e9, began, ends)
 
 
 def viewer_of(principal: Principal) -> Viewer:

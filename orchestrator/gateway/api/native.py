@@ -13,6 +13,7 @@ from orchestrator.errors import UnknownAnswer
 from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.quota_leases import USD, period_of
 from orchestrator.gateway.api.chat import CompletionSession
+from orchestrator.gateway.api.dashboard_host import budget_states
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.validators import Param
 from orchestrator.gateway.chat.client_request import ClientRequest
@@ -222,7 +223,22 @@ async def ready(services: Services, call: ClientRequest, _: object) -> None:
 async def metrics(services: Services, call: ClientRequest, _: object) -> None:
     """Metrics in Prometheus' text format."""
     await services.recorder.flush()
+    await services.limiter.book()
+    names, left = await asyncio.to_thread(_accounts, services)
+    services.metrics.tell_accounts(names, left)
     await call.reply(200, services.metrics.text(), [(b"content-type", PROMETHEUS.encode())])
+
+
+def _accounts(services: Services) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, float]]]:
+    """What accounts are called, and what is left of their budgets."""
+    accounts = services.accounts
+    names = [
+        *((org.id, "organisation", org.name) for org in accounts.orgs()),
+        *((team.id, "team", team.name) for team in accounts.teams()),
+        *((key.id, "key", key.name) for key in accounts.keys(None) if key.revoked_at is None),
+    ]
+    left = [(one.subject, one.of, max(one.limit_usd - one.spent_usd, 0.0)) for one in budget_states(services)]
+    return names, left
 
 
 async def described(services: Services, call: ClientRequest, _: object) -> None:

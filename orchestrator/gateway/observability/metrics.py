@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -15,6 +16,11 @@ from orchestrator.storage.requests import ServedRequest
 if TYPE_CHECKING:
     from orchestrator.backends.http.replicas import Replicas
 
+ACCOUNT = ("org", "team", "key")
+MAX_ACCOUNTS = 1_000
+"""Keys that have series of their own; those that come after are counted together, under `other`."""
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+DRAFTS = (1, 2, 3, 4, 6, 8, 12, 16, 32)
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 80)
 
 
@@ -59,6 +65,58 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._account_requests = Counter(
+            "orchestrator_account_requests",
+            "Requests by organisation, team and key (their ids), and whether they were answered.",
+            (*ACCOUNT, "outcome"),
+            registry=registry,
+        )
+        self._account_usd = Counter(
+            "orchestrator_account_cost_usd", "Money spent by organisation, team and key.", ACCOUNT, registry=registry
+        )
+        self._account_nano = object()
+        self._account_tokens = Counter(
+            "orchestrator_account_tokens",
+            "Tokens read and written by organisation, team and key.",
+            (*ACCOUNT, "kind"),
+            registry=registry,
+        )
+        self._account_info = Gauge(
+            "orchestrator_account_info",
+            "1 for each organisation, team and key that is known: what its id is called.",
+            ("account", "kind", "name"),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._budget_left = Gauge(
+            "orchestrator_budget_left_usd",
+            "What is left of a budget in its present period, in USD.",
+            ("account", "kind"),
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self._confidence = Histogram(
+            "orchestrator_confidence",
+            "The confidence that was stated with each answer, as P(correct).",
+            buckets=SHARES,
+            registry=registry,
+        )
+        self._drafts = Histogram(
+            "orchestrator_drafts",
+            "Answers that models wrote for one request.",
+            buckets=DRAFTS,
+            registry=registry,
+        )
+        self._escalated = Counter(
+            "orchestrator_escalations", "Requests for which more than one model wrote.", registry=registry
+        )
+        self._verdicts = Counter(
+            "orchestrator_verdicts",
+            "What checks found: passed, failed, or only scored.",
+            ("verifier", "result"),
+            registry=registry,
+        )
+        self._accounts: set[tuple[str, ...]] = set()
         self.dropped = Counter("orchestrator_records_dropped", "Records that could not be kept.", registry=registry)
         running = Gauge("orchestrator_in_flight", "Requests under way.", registry=registry, multiprocess_mode="livesum")
         overrun = Gauge(
@@ -129,11 +187,50 @@ class Metrics:
                 sums[self._unpriced, one.model] += 1
             else:
                 sums[self._nano, one.model] += one.cost_nano
+            self._count_account(one, sums)
+            self._count_search(one, sums)
+        money = {self._nano: self._usd, self._account_nano: self._account_usd}
         for (metric, *labels), amount in sums.items():
-            if metric is self._nano:
-                self._child(self._usd, *labels).inc(amount / 1e9)
+            if metric in money:
+                self._child(money[metric], *labels).inc(amount / 1e9)
             else:
                 self._child(metric, *labels).inc(amount)
+
+    def _count_account(self, one: ServedRequest, sums: Tally[tuple[Any, ...]]) -> None:
+        account = (one.org, one.team or "", one.key)
+        if account not in self._accounts:
+            if len(self._accounts) >= MAX_ACCOUNTS:
+                account = (one.org, "", "other")
+            else:
+                self._accounts.add(account)
+        sums[self._account_requests, *account, "failed" if one.error else "answered"] += 1
+        sums[self._account_nano, *account] += one.cost_nano or 0
+        for kind, tokens in (("prefill", one.prefill_tokens), ("output", one.output_tokens)):
+            if tokens:
+                sums[self._account_tokens, *account, kind] += tokens
+
+    def _count_search(self, one: ServedRequest, sums: Tally[tuple[Any, ...]]) -> None:
+        if one.confidence is not None:
+            self._confidence.observe(one.confidence)
+        if one.drafts:
+            self._drafts.observe(one.drafts)
+        if one.escalated:
+            sums[(self._escalated,)] += 1
+        for span in one.spans:
+            if span["name"] == "verify":
+                told = span.get("attributes", {})
+                result = {True: "passed", False: "failed"}.get(told.get("passed"), "scored")
+                sums[self._verdicts, str(told.get("verifier")), result] += 1
+
+    def tell_accounts(self, names: Iterable[tuple[str, str, str]], left: Iterable[tuple[str, str, float]]) -> None:
+        """What accounts are called (id, kind, name), and what is left of budgets (id, kind, USD), of `MAX_ACCOUNTS`."""
+        if not self._is_shared:  # with workers, what has gone stays until they end
+            self._account_info.clear()
+            self._budget_left.clear()
+        for id, kind, name in islice(names, MAX_ACCOUNTS):
+            self._account_info.labels(id, kind, name).set(1)
+        for id, kind, usd in islice(left, MAX_ACCOUNTS):
+            self._budget_left.labels(id, kind).set(usd)
 
     def text(self) -> bytes:
         """The exposition format."""
@@ -151,7 +248,7 @@ class Metrics:
     def _child(self, metric: Any, *labels: str) -> Any:
         key = (metric, *labels)
         if key not in self._children:
-            self._children[key] = metric.labels(*labels)
+            self._children[key] = metric.labels(*labels) if labels else metric
         return self._children[key]
 
 
