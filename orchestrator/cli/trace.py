@@ -10,6 +10,7 @@ import click
 from orchestrator.cli.options import as_json, config_option, reports_errors
 from orchestrator.cli.stores import open_requests, store_option
 from orchestrator.jsontypes import JsonObject
+from orchestrator.storage.spans import SPANS_PER_PART
 
 BAR = 24
 
@@ -35,7 +36,8 @@ def command(id: str, config: Path | None, store: str | None, as_json: bool) -> N
     if as_json:
         click.echo(json.dumps({**found, "rounds": requests.rounds(found["id"])}, indent=2, default=str))
         return
-    spans = [span for part in range(-(-found["spans"] // 200)) for span in requests.spans(found["id"], part)]
+    parts = max(-(-found["spans"] // SPANS_PER_PART), 1)
+    spans = [span for part in range(parts) for span in requests.steps(found, part)]
     show(found, spans)
 
 

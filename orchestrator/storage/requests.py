@@ -22,7 +22,7 @@ from orchestrator.storage.database import Database, Row, Run, SqlValue, insert_r
 from orchestrator.storage.migrations import migrate
 from orchestrator.storage.request_schema import request_schemas
 from orchestrator.storage.rollups import Rollups
-from orchestrator.storage.spans import SPANS_PER_PART, nest, pack, pack_value, unpack
+from orchestrator.storage.spans import SPANS_PER_PART, nest, of_attempts, pack, pack_value, unpack
 from orchestrator.storage.trace_policy import TracePolicy
 
 MAX_DELETED = 5_000  # rows at once, so that what is served meanwhile waits for moments only
@@ -109,7 +109,9 @@ class Requests:
             parts += [[one.id, ROUNDS, one.at, pack_value(told)] for one in detailed if (told := _rounds_of(one))]
             insert_rows(run, "trace_parts", ("request", "part", "at", "content"), parts)
             if policy.content:
-                kept = [(one, policy.redacted(one.content)) for one in detailed if one.content]
+                kept = [
+                    (one, policy.redacted(one.content)) for one in served if one.content and policy.keeps_spans(one)
+                ]
                 texts = [[one.id, one.at, one.org, one.scope, pack_value(text)] for one, text in kept if text]
                 insert_rows(run, "trace_contents", ("request", "at", "org", "scope", "content"), texts)
 
@@ -141,6 +143,12 @@ class Requests:
         """The newest requests of everybody since a moment (seconds since 1970)."""
         sql = f"SELECT {LIST} FROM requests WHERE at >= ? ORDER BY at DESC LIMIT ?"
         return [described(row) for row in self.database.read(sql, since, limit)]
+
+    def steps(self, head: JsonObject, part: int) -> list[JsonObject]:
+        """Some steps of a request (`head`): its spans, or its calls, where it was passed through and has no other."""
+        if head["spans"] or part:
+            return self.spans(head["id"], part)
+        return of_attempts(head["trace"].get("attempts") or ())
 
     def spans(self, id: str, part: int) -> list[JsonObject]:
         """Some spans of a request, depth first; empty beyond the last part."""

@@ -139,19 +139,7 @@ def percentile(bins: Mapping[int, int], share: float) -> float | None:
 
 def add_up(run: Run, served: Iterable[Summed]) -> None:
     """Adds requests to the sums, within the transaction of `run`."""
-    sums: dict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(_SUMS))
-    bins: dict[tuple[Any, ...], int] = defaultdict(int)
-    for one in served:
-        row = _row_of(one)
-        for span_s in (HOUR_S, DAY_S):
-            start = int(one.at // span_s) * span_s
-            kept = sums[span_s, start, one.org, one.team or "", one.key, one.model, one.api]
-            for place, amount in enumerate(row):
-                kept[place] += amount
-            if not one.error:
-                bins[span_s, "latency", start, one.org, one.model, bin_of(one.latency_s)] += 1
-                if one.ttft_s is not None:
-                    bins[span_s, "ttft", start, one.org, one.model, bin_of(one.ttft_s)] += 1
+    sums, bins = _summed(served)
     grown = ", ".join(f"{name} = rollups.{name} + excluded.{name}" for name in _SUMS)
     marks = ", ".join("?" * (len(_KEYS) + len(_SUMS)))
     # In the order of their keys, so that two processes never wait for each other's rows crosswise.
@@ -164,6 +152,34 @@ def add_up(run: Run, served: Iterable[Summed]) -> None:
     )
     for keys in sorted(bins):
         run(upsert, *keys, bins[keys])
+
+
+Sums = dict[tuple[Any, ...], tuple[float, ...]]
+Bins = dict[tuple[Any, ...], int]
+
+
+def _summed(served: Iterable[Summed]) -> tuple[Sums, Bins]:
+    """Requests by the hour, and hours by the day: each request is looked at once."""
+    rows: dict[tuple[Any, ...], list[tuple[float, ...]]] = defaultdict(list)
+    counts: Bins = defaultdict(int)
+    for one in served:
+        hour, org, model = int(one.at // HOUR_S) * HOUR_S, one.org, one.model
+        rows[hour, org, one.team or "", one.key, model, one.api].append(_row_of(one))
+        if not one.error:
+            counts["latency", hour, org, model, bin_of(one.latency_s)] += 1
+            if one.ttft_s is not None:
+                counts["ttft", hour, org, model, bin_of(one.ttft_s)] += 1
+    sums: Sums = {}
+    bins: Bins = defaultdict(int)
+    for (hour, *others), some in rows.items():
+        added = tuple(map(sum, zip(*some, strict=True)))
+        sums[HOUR_S, hour, *others] = added
+        day = (DAY_S, hour // DAY_S * DAY_S, *others)
+        sums[day] = tuple(map(sum, zip(sums[day], added, strict=True))) if day in sums else added
+    for (measure, hour, *others), n in counts.items():
+        bins[HOUR_S, measure, hour, *others] += n
+        bins[DAY_S, measure, hour // DAY_S * DAY_S, *others] += n
+    return sums, bins
 
 
 def _row_of(one: Summed) -> tuple[float, ...]:

@@ -125,7 +125,7 @@ async def _whole(page: PageRequest, id: str, part: int) -> JsonObject:
         rounds = page.requests.rounds(id)
         return {
             **_outside(page, head),
-            "steps": page.requests.spans(id, part),
+            "steps": page.requests.steps(head, part),
             "part": part,
             "part_count": max(-(-head["spans"] // SPANS_PER_PART), 1),
             "rounds": _with_texts(rounds, content),

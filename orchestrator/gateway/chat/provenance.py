@@ -47,6 +47,18 @@ class Provenance:
     question: Any = None
     text: str = ""
 
+    def _describe_search(self, served: ServedRequest, trace: Trace) -> None:
+        spans = flatten(trace.as_dict())
+        if self.route is not None:
+            route_options(spans, self.route)
+            served.reference_nano = reference_nano(self.route)
+        served.drafts, served.escalated = count_drafts(spans)
+        if not served.drafts and self.attempts:
+            end = spans[-1]["start_s"] + spans[-1]["duration_s"] if spans else 0.0
+            spans += of_attempts(self.attempts, first=len(spans), start=end)
+            served.drafts, served.escalated = count_drafts(spans)
+        served.spans, served.rounds = spans, rounds_of(trace)
+
     def name_response(self, id: JsonValue) -> None:
         """The name that the answer's server gave it, where the API in front gives it none."""
         if not self.response_id and isinstance(id, str):
@@ -96,15 +108,10 @@ class Provenance:
     def describe(self, served: ServedRequest) -> None:
         """Notes on the record of a request what is known of its answer, and its spans."""
         served.confidence, served.simulated = self.confidence, self.simulated
-        spans = flatten(self.trace.as_dict()) if self.trace is not None else []
-        if self.route is not None:
-            route_options(spans, self.route)
-            served.reference_nano = reference_nano(self.route)
-        served.drafts, served.escalated = count_drafts(spans)
-        if not served.drafts and self.attempts:
-            end = spans[-1]["start_s"] + spans[-1]["duration_s"] if spans else 0.0
-            spans += of_attempts(self.attempts, first=len(spans), start=end)
-            served.drafts, served.escalated = count_drafts(spans)
-        served.spans, served.rounds = spans, rounds_of(self.trace)
+        if self.trace is None:  # it was passed through: its calls are in its head, and need no spans beside it
+            served.drafts = sum("error" not in attempt for attempt in self.attempts)
+            served.escalated = len({attempt["model"] for attempt in self.attempts}) > 1
+        else:
+            self._describe_search(served, self.trace)
         if self.keeps_content:
             served.content = content_of(self.question, self.text, self.trace)
