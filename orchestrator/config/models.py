@@ -136,6 +136,25 @@ class CacheConfig(Strict):
     """
 
 
+class OidcConfig(Strict):
+    """An identity provider that people sign in to the dashboard with (OpenID Connect; extra `oidc`).
+
+    It sends browsers back to `/ui/oidc/callback`.
+    """
+
+    issuer: Address
+    client_id: str
+    client_secret: str | None = None
+    """`env:NAME` or `file:PATH`; a public client has none."""
+    claim: str = "email"
+    """The claim of the ID token that names a person."""
+    keys: dict[str, str] = Field(min_length=1)
+    """Whose key a person acts with, by id or name: `{"ann@example.com": ann, "*@example.com": staff}`.
+
+    Who is named counts before the patterns.
+    """
+
+
 class GatewayConfig(Strict):
     """`orchestrator serve`."""
 
@@ -158,6 +177,7 @@ class GatewayConfig(Strict):
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     log_format: Literal["text", "json"] = "text"
     """Of the operator's log on standard error."""
+    oidc: OidcConfig | None = None
     access_log: str | None = None
     """A file, or `-` for standard error: a line of JSON for each request, without its content."""
     tools: dict[str, list[str]] = {}
@@ -433,6 +453,7 @@ def _fields_at(path: tuple[object, ...]) -> list[str]:
         "gateway": GatewayConfig,
         "gateway.autos": AutoConfig,
         "gateway.cache": CacheConfig,
+        "gateway.oidc": OidcConfig,
         "traces": TracesConfig,
         "distill": DistillConfig,
     }

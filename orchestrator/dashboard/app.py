@@ -15,11 +15,12 @@ from starlette.types import Receive, Scope, Send
 
 from orchestrator.dashboard.forms import read_form
 from orchestrator.dashboard.host import DashboardError, DashboardHost
-from orchestrator.dashboard.origins import check_local, is_https, is_own_address, next_address
+from orchestrator.dashboard.origins import check_local, is_https
 from orchestrator.dashboard.page import BASE, Page, PageRequest, PageRoute, Redirect
-from orchestrator.dashboard.rendering import HEADERS, render
+from orchestrator.dashboard.rendering import HEADERS, private_headers, render
 from orchestrator.dashboard.routes import ROUTES, STREAMS
-from orchestrator.dashboard.sessions import COOKIE, SESSION_S, Session, read_session
+from orchestrator.dashboard.sessions import COOKIE, Session, read_session
+from orchestrator.dashboard.signing_in import SigningIn
 from orchestrator.dashboard.static_files import static_files, static_version
 from orchestrator.dashboard.viewer import Viewer
 from orchestrator.errors import OrchestratorError, StorageError
@@ -45,8 +46,7 @@ class Dashboard:
             Route("/docs", self._documentation),
             Route(BASE, self._to_overview),
             Route(f"{BASE}/static/{{name}}", self._static),
-            Route(f"{BASE}/sign-in", self._show_sign_in, methods=["GET"]),
-            Route(f"{BASE}/sign-in", self._sign_in, methods=["POST"]),
+            *SigningIn(host, self._around, self._failed).routes(),
             Route(f"{BASE}/sign-out", self._sign_out, methods=["POST"]),
         ]
         self._router = Router(routes, redirect_slashes=False)
@@ -121,10 +121,10 @@ class Dashboard:
 
     def _shown(self, request: Request, viewer: Viewer, session: Session | None, page: Page) -> Response:
         if request.state.wants_json:
-            return JSONResponse(_plain(page.data), page.status, headers=_private())
+            return JSONResponse(_plain(page.data), page.status, headers=private_headers())
         token = session.form_token(self._host.secret) if session is not None else ""
         values = {**page.data, **page.extra, **self._around(request, viewer, page.title), "token": token}
-        response = Response(render(page.template, values), page.status, _private(), "text/html; charset=utf-8")
+        response = Response(render(page.template, values), page.status, private_headers(), "text/html; charset=utf-8")
         if request.cookies.get(SAID):
             response.delete_cookie(SAID, path=BASE)
         return response
@@ -182,39 +182,6 @@ class Dashboard:
             raise DashboardError(403, "this form comes from elsewhere", kind="forbidden")
         return form
 
-    async def _show_sign_in(self, request: Request) -> Response:
-        if self._host.is_local:
-            return RedirectResponse(f"{BASE}/", 303, _private())
-        return self._sign_in_page(request, "", 200)
-
-    def _sign_in_page(self, request: Request, problem: str, status: int) -> Response:
-        values = {**self._around(request, None, "Sign in"), "problem": problem, "next": next_address(request)}
-        return Response(render("sign_in.html", values), status, _private(), "text/html; charset=utf-8")
-
-    async def _sign_in(self, request: Request) -> Response:
-        site = request.headers.get("sec-fetch-site", "same-origin")
-        if site not in ("same-origin", "none"):
-            return self._failed(request, None, DashboardError(403, "this form comes from another site"))
-        try:
-            form = await read_form(request)
-            viewer = await self._host.sign_in(form.get("key", "").strip())
-        except DashboardError as error:
-            if request.state.wants_json:
-                return self._failed(request, None, error)
-            return self._sign_in_page(request, str(error.message), error.status)
-        session = Session.begin(viewer.key, self._host.clock())
-        wanted = form.get("next", "")
-        response = RedirectResponse(wanted if is_own_address(wanted) else f"{BASE}/", 303, _private())
-        response.set_cookie(
-            COOKIE,
-            session.as_cookie(self._host.secret),
-            max_age=int(SESSION_S),
-            httponly=True,
-            samesite="lax",
-            secure=is_https(request),
-        )
-        return response
-
     async def _sign_out(self, request: Request) -> Response:
         try:
             _, session = await self._viewer(request)
@@ -223,7 +190,7 @@ class Dashboard:
             pass
         except DashboardError as error:
             return self._failed(request, None, error)
-        response = RedirectResponse(f"{BASE}/sign-in", 303, _private())
+        response = RedirectResponse(f"{BASE}/sign-in", 303, private_headers())
         response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=is_https(request))
         return response
 
@@ -232,7 +199,7 @@ class Dashboard:
             return self._failed(request, None, refused.problem)
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         why = "" if request.cookies.get(COOKIE) is None else "&ended=1"
-        return RedirectResponse(f"{BASE}/sign-in?next={quote(here, safe='/')}{why}", 303, _private())
+        return RedirectResponse(f"{BASE}/sign-in?next={quote(here, safe='/')}{why}", 303, private_headers())
 
     # What is the same for everybody
 
@@ -246,7 +213,7 @@ class Dashboard:
         from orchestrator.dashboard.pages.documentation import documented
 
         values = {**self._around(request, None, "API"), **documented(self._host.openapi)}
-        return Response(render("documentation.html", values), 200, _private(), "text/html; charset=utf-8")
+        return Response(render("documentation.html", values), 200, private_headers(), "text/html; charset=utf-8")
 
     async def _static(self, request: Request) -> Response:
         found = static_files().get(request.path_params["name"])
@@ -257,7 +224,7 @@ class Dashboard:
         return Response(content, 200, headers, kind)
 
     def _failed(self, request: Request, viewer: Viewer | None, problem: DashboardError) -> Response:
-        headers = {**_private(), **({"www-authenticate": "Bearer"} if problem.status == 401 else {})}
+        headers = {**private_headers(), **({"www-authenticate": "Bearer"} if problem.status == 401 else {})}
         if request.state.wants_json:
             told = {"code": problem.kind, "message": problem.message, "remedy": problem.remedy}
             return JSONResponse({"error": told}, problem.status, headers=headers)
@@ -298,14 +265,10 @@ def _plain(data: object) -> JsonValue:
     return orjson.loads(orjson.dumps(data, default=str))
 
 
-def _private() -> dict[str, str]:
-    return {**HEADERS, "cache-control": "no-store"}
-
-
 def _redirect(request: Request, made: Redirect) -> Response:
     if request.state.wants_json:
-        return JSONResponse({"done": made.said, "see": made.to}, headers=_private())
-    response = RedirectResponse(made.to, 303, _private())
+        return JSONResponse({"done": made.said, "see": made.to}, headers=private_headers())
+    response = RedirectResponse(made.to, 303, private_headers())
     if made.said:
         response.set_cookie(SAID, quote(made.said), max_age=30, path=BASE, samesite="lax", httponly=True)
     return response

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from orchestrator.dashboard.oidc_settings import OidcSettings
 from orchestrator.dashboard.viewer import Viewer
 from orchestrator.errors import OrchestratorError
 from orchestrator.jsontypes import JsonObject
@@ -120,11 +121,18 @@ class DashboardHost(Protocol):
     def viewer(self) -> Viewer:
         """Who looks at a local store."""
 
-    async def sign_in(self, secret: str) -> Viewer:
+    async def sign_in(self, shown: str) -> Viewer:
         """The owner of a key, by the key itself. Raises `DashboardError` (401)."""
 
     async def viewer_of(self, key: str) -> Viewer | None:
         """The owner of a key, by its id; `None` once it is not valid any more."""
+
+    @property
+    def oidc(self) -> OidcSettings | None:
+        """The identity provider that people sign in with; `None` for keys alone."""
+
+    async def viewer_of_named(self, key: str) -> Viewer | None:
+        """The owner of a key by its id or its name; `None` where there is none that is valid."""
 
     async def call(
         self, viewer: Viewer, method: str, path: str, body: JsonObject | None = None

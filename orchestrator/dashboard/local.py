@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from orchestrator.dashboard.host import BudgetState, DashboardError, ModelHealth, RunningRequest
+from orchestrator.dashboard.oidc_settings import OidcSettings
 from orchestrator.dashboard.viewer import Viewer
 from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.comparisons import Comparisons
@@ -60,16 +61,21 @@ class LocalDashboardHost:
         self.audit: AuditLog | None = None
         self.pipelines: dict[str, JsonObject] = {}
         self.openapi: bytes | None = None
+        self.oidc: OidcSettings | None = None
 
     def viewer(self) -> Viewer:
         """Whoever sits at this machine."""
         return Viewer("local", "this machine", "operator", is_local=True)
 
-    async def sign_in(self, secret: str) -> Viewer:
+    async def sign_in(self, shown: str) -> Viewer:
         """Nobody signs in here."""
         return self.viewer()
 
     async def viewer_of(self, key: str) -> Viewer | None:
+        """Nobody signs in here."""
+        return self.viewer()
+
+    async def viewer_of_named(self, key: str) -> Viewer | None:
         """Nobody signs in here."""
         return self.viewer()
 

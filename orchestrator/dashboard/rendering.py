@@ -38,6 +38,11 @@ HEADERS = {
 }
 
 
+def private_headers() -> dict[str, str]:
+    """Headers of a page that nobody but its reader may keep."""
+    return {**HEADERS, "cache-control": "no-store"}
+
+
 @lru_cache(maxsize=1)
 def templates() -> Environment:
     """The templates; whatever is written into them is text unless it is marked otherwise."""

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from orchestrator.config.secrets import secret
 from orchestrator.dashboard.host import BudgetState, DashboardError, ModelHealth, RunningRequest
+from orchestrator.dashboard.oidc_settings import OidcSettings
 from orchestrator.dashboard.viewer import Viewer, role_of
 from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.quota_leases import USD, period_of
 from orchestrator.gateway.api.inside import request_inside
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.jsontypes import JsonObject
-from orchestrator.storage.account_types import AccountLimits
+from orchestrator.storage.account_types import AccountError, AccountLimits
 from orchestrator.storage.comparisons import Comparisons
 from orchestrator.storage.migrations import migrate
 from orchestrator.storage.quotas import Quota
@@ -93,10 +95,10 @@ class GatewayDashboardHost:
         """Nobody looks at a gateway without a key."""
         raise DashboardError(401, "sign in to see this page", kind="not_signed_in")
 
-    async def sign_in(self, secret: str) -> Viewer:
+    async def sign_in(self, shown: str) -> Viewer:
         """The owner of a key. Raises `DashboardError`."""
         try:
-            return viewer_of(await self._services.keyring.principal(secret))
+            return viewer_of(await self._services.keyring.principal(shown))
         except GatewayError as error:
             raise DashboardError(error.status, error.message, kind=error.code or "refused") from None
 
@@ -106,6 +108,23 @@ class GatewayDashboardHost:
             return viewer_of(await self._services.keyring.owner(key))
         except (GatewayError, LookupError):
             return None
+
+    @property
+    def oidc(self) -> OidcSettings | None:
+        """The identity provider of the configuration. Raises `ConfigError` where its secret cannot be read."""
+        stated = self._services.settings.oidc
+        if stated is None:
+            return None
+        hidden = None if stated.client_secret is None else secret(stated.client_secret, None)
+        return OidcSettings(stated.issuer, stated.client_id, hidden, stated.claim, stated.keys)
+
+    async def viewer_of_named(self, key: str) -> Viewer | None:
+        """The owner of a key by its id or its name."""
+        try:
+            found = await asyncio.to_thread(self._services.accounts.key_called, key)
+        except AccountError:
+            return None
+        return await self.viewer_of(found.id)
 
     async def call(
         self, viewer: Viewer, method: str, path: str, body: JsonObject | None = None
