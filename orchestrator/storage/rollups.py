@@ -213,18 +213,24 @@ class Rollups:
 
     def sums(self, window: RollupWindow, by: Sequence[Dimension] = ()) -> list[JsonObject]:
         """What was served, for each value of `by`; all together in one row without it. Empty where nothing was."""
+        return self.sums_by(window, [by])[0]
+
+    def sums_by(self, window: RollupWindow, several: Sequence[Sequence[Dimension]]) -> list[list[JsonObject]]:
+        """The same for each of several choices of what to sum up by, read once."""
+        dimensions = list(dict.fromkeys(name for by in several for name in by))
         told, values = window.where()
-        names = ", ".join(by)
         columns = ", ".join(f"sum({name})" for name in _SUMS)
-        grouped = f" GROUP BY {names} ORDER BY {names}" if by else ""
-        rows = self._database.read(
-            f"SELECT {names}{', ' if by else ''}{columns} FROM rollups WHERE {told}{grouped}", *values
-        )
-        return [
-            _told(dict(zip(by, row, strict=False)), row[len(by) :])
-            for row in rows
-            if row[len(by)]  # None: no row
-        ]
+        names = "".join(f"{name}, " for name in dimensions)
+        grouped = f" GROUP BY {', '.join(dimensions)}" if dimensions else ""
+        rows = self._database.read(f"SELECT {names}{columns} FROM rollups WHERE {told}{grouped}", *values)
+        known = [row for row in rows if row[len(dimensions)]]  # without groups, one row of nothing
+        return [_folded(known, dimensions, by) for by in several]
+
+    def values(self, window: RollupWindow, names: Sequence[Dimension]) -> dict[str, list[str]]:
+        """Which values there are of each dimension, in order; "" is left out."""
+        told, values = window.where()
+        rows = self._database.read(f"SELECT DISTINCT {', '.join(names)} FROM rollups WHERE {told}", *values)
+        return {name: sorted({str(row[place]) for row in rows} - {""}) for place, name in enumerate(names)}
 
     def bins(self, window: RollupWindow, measure: Measure) -> dict[int, int]:
         """How many requests fall into each bin of durations; of all keys and teams together."""
@@ -261,6 +267,18 @@ class Rollups:
         """Deletes sums that end before a moment, within the transaction of `run`."""
         for table in ("rollups", "rollup_bins"):
             run(f"DELETE FROM {table} WHERE start + span_s <= ?", before)
+
+
+def _folded(rows: Sequence[Row], dimensions: Sequence[Dimension], by: Sequence[Dimension]) -> list[JsonObject]:
+    """Rows of all `dimensions` with their sums, summed up by some of them."""
+    places, first = [dimensions.index(name) for name in by], len(dimensions)
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[place] for place in places)].append(row[first:])
+    return [
+        _told(dict(zip(by, key, strict=True)), tuple(map(sum, zip(*some, strict=True))))
+        for key, some in sorted(groups.items())
+    ]
 
 
 def _told(names: JsonObject, row: Row) -> JsonObject:

@@ -38,13 +38,11 @@ async def overview(page: PageRequest) -> Page:
 
 def _summed(page: PageRequest, window: RollupWindow) -> JsonObject:
     rollups = page.requests.rollups
-    total = rollups.sums(window)
-    by: dict[str, list[JsonObject]] = {}
     dimensions: list[Dimension] = ["model", "key", "team", "api"]
     if page.viewer.role == "operator":
         dimensions.insert(0, "org")
-    for name in dimensions if total else ():
-        by[name] = _dearest(rollups.sums(window, (name,)))
+    total, *each = rollups.sums_by(window, [(), *((name,) for name in dimensions)])
+    by = {name: _dearest(rows) for name, rows in zip(dimensions, each, strict=True) if total}
     return {
         "total": total[0] if total else None,
         "by": by,

@@ -18,6 +18,7 @@ from orchestrator.storage.spans import CALLS, SPANS_PER_PART
 
 PAGE = 50
 MAX_PAGE = 500
+MAX_OFFERED = 200
 _ID = re.compile(r"[0-9a-f]{32}")
 _ORDERS: tuple[Order, ...] = ("newest", "cost", "latency")
 _EXACT = ("model", "api", "scope", "error")
@@ -78,12 +79,8 @@ def _is_on(stated: str | None) -> bool:
 
 def _offered(page: PageRequest) -> JsonObject:
     """Values that filters offer: those of the range's sums, so that no list of a million rows is looked through."""
-    window = page.window()
-    found: JsonObject = {}
-    for name in _OFFERED:
-        values = [row[name] for row in page.requests.rollups.sums(window, (name,)) if row[name]]
-        found[name] = values[:200]
-    return found
+    values = page.requests.rollups.values(page.window(), _OFFERED)
+    return {name: some[:MAX_OFFERED] for name, some in values.items()}
 
 
 def _seen(page: PageRequest, id: str) -> JsonObject | None:
