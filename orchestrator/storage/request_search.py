@@ -21,6 +21,8 @@ from orchestrator.storage.database import Database, SqlValue
 from orchestrator.storage.requests import LIST, described
 
 MAX_SCANNED = 20_000
+MAX_WALKED = 4_000
+"""The same where the rows lie far apart."""
 RARE = 1_000
 """Rows that satisfy a limit of money or time are sorted where they are so few."""
 Order = Literal["newest", "cost", "latency"]
@@ -88,12 +90,24 @@ class _Scan:
     values: list[SqlValue]
     order: str
     rest: list[tuple[str, list[SqlValue]]]
+    is_walked: bool = False
 
 
-def list_requests(database: Database, wanted: RequestFilter, *, limit: int = 50, cursor: str = "") -> RequestPage:
-    """A page of requests. Blocks. Raises `InvalidArgument` on a cursor that no page gave."""
+def list_requests(
+    database: Database,
+    wanted: RequestFilter,
+    *,
+    limit: int = 50,
+    cursor: str = "",
+    max_scanned: int = MAX_SCANNED,
+) -> RequestPage:
+    """A page of at most `limit` requests, of at most `max_scanned` that are looked at. Blocks.
+
+    Raises `InvalidArgument` on a cursor that no page gave.
+    """
     column = _ORDERS[wanted.order]
     scan = _scan(database, wanted, column)
+    most = min(max_scanned, MAX_WALKED) if scan.is_walked else max_scanned
     path, values = scan.path, scan.values
     if cursor:
         value, id = _read(cursor)
@@ -102,7 +116,7 @@ def list_requests(database: Database, wanted: RequestFilter, *, limit: int = 50,
     where = " AND ".join(told for told, _ in scan.rest) or "1 = 1"
     # No order of its own: rows come as they are scanned, and the scan ends as soon as the page is full.
     rows = database.read(
-        f"SELECT {LIST} FROM (SELECT * {scanned} LIMIT {MAX_SCANNED}) AS scanned WHERE {where} LIMIT ?",
+        f"SELECT {LIST} FROM (SELECT * {scanned} LIMIT {most}) AS scanned WHERE {where} LIMIT ?",
         *values,
         *(value for _, each in scan.rest for value in each),
         limit + 1,
@@ -110,7 +124,7 @@ def list_requests(database: Database, wanted: RequestFilter, *, limit: int = 50,
     found = [described(row) for row in rows[:limit]]
     if len(rows) > limit:
         return RequestPage(found, _write(_value_of(found[-1], wanted.order), found[-1]["id"]))
-    last = database.read(f"SELECT {column}, id, at {scanned} LIMIT 1 OFFSET {MAX_SCANNED - 1}", *values)
+    last = database.read(f"SELECT {column}, id, at {scanned} LIMIT 1 OFFSET {most - 1}", *values)
     if not last:
         return RequestPage(found, "")
     return RequestPage(found, _write(last[0][0], last[0][1]), float(last[0][2]) if column == "at" else None)
@@ -124,15 +138,23 @@ def _scan(database: Database, wanted: RequestFilter, column: str) -> _Scan:
             is_priced = "" if column == "at" else f" AND {column} IS NOT NULL"
             # The signs keep the database off the index of time, which would look at the whole range.
             return _Scan(f"{name} >= ? AND +at >= ? AND +at < ?{is_priced}", [limit, *moments], f"+{column}", rest)
-    if column != "at" and _is_few(database, within, [*moments], MAX_SCANNED):
-        return _Scan(f"{column} IS NOT NULL AND {within}", [*moments], f"+{column}", rest)
+    chosen: list[tuple[str, list[SqlValue]]] = [
+        (f"{name} = ?", [value]) for name in _INDEXED if (value := getattr(wanted, name)) is not None
+    ]
     if column != "at":
-        return _Scan(f"{column} IS NOT NULL", [], column, [(within, [*moments]), *rest])
+        # Few enough by any index: they are sorted. Else the index of the order is walked, whose rows lie far apart.
+        failed: list[tuple[str, list[SqlValue]]] = [("error <> ''", [])] if wanted.error is not None else []
+        for condition, given in [("1 = 1", []), *failed, *chosen]:
+            if _is_few(database, f"{condition} AND {within}", [*given, *moments], MAX_SCANNED):
+                path = f"{condition} AND {column} IS NOT NULL AND {within}"
+                return _Scan(path, [*given, *moments], f"+{column}", rest)
+        return _Scan(f"{column} IS NOT NULL", [], column, [(within, [*moments]), *rest], is_walked=True)
     if wanted.error is not None:
         return _Scan(f"error <> '' AND {within}", [*moments], column, rest)
-    for name in (*_INDEXED, "org"):
-        if (value := getattr(wanted, name)) is not None:
-            return _Scan(f"{name} = ? AND {within}", [value, *moments], column, rest)
+    if wanted.org is not None:
+        chosen.append(("org = ?", [wanted.org]))
+    for condition, given in chosen[:1]:
+        return _Scan(f"{condition} AND {within}", [*given, *moments], column, rest)
     return _Scan(within, [*moments], column, rest)
 
 

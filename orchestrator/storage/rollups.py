@@ -137,6 +137,10 @@ def percentile(bins: Mapping[int, int], share: float) -> float | None:
     return None
 
 
+def _percentiles(bins: Mapping[int, int]) -> JsonObject:
+    return {name: percentile(bins, share) for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+
+
 def add_up(run: Run, served: Iterable[Summed]) -> None:
     """Adds requests to the sums, within the transaction of `run`."""
     sums, bins = _summed(served)
@@ -226,29 +230,33 @@ class Rollups:
         known = [row for row in rows if row[len(dimensions)]]  # without groups, one row of nothing
         return [_folded(known, dimensions, by) for by in several]
 
+    def over_time(self, window: RollupWindow) -> list[JsonObject]:
+        """Requests and money by hour or day, and model."""
+        told, values = window.where()
+        rows = self._database.read(
+            f"SELECT start, model, sum(requests), sum(cost_nano) FROM rollups WHERE {told} GROUP BY start, model "
+            "ORDER BY start, model",
+            *values,
+        )
+        return [
+            {"start": start, "model": model, "requests": int(n), "cost_usd": from_nano(int(nano))}
+            for start, model, n, nano in rows
+        ]
+
     def values(self, window: RollupWindow, names: Sequence[Dimension]) -> dict[str, list[str]]:
         """Which values there are of each dimension, in order; "" is left out."""
         told, values = window.where()
         rows = self._database.read(f"SELECT DISTINCT {', '.join(names)} FROM rollups WHERE {told}", *values)
         return {name: sorted({str(row[place]) for row in rows} - {""}) for place, name in enumerate(names)}
 
-    def bins(self, window: RollupWindow, measure: Measure) -> dict[int, int]:
-        """How many requests fall into each bin of durations; of all keys and teams together."""
-        told, values = RollupWindow(window.since, window.until, window.org, model=window.model).where()
-        rows = self._database.read(
-            f"SELECT bin, sum(n) FROM rollup_bins WHERE measure = ? AND {told} GROUP BY bin", measure, *values
-        )
-        return {int(number): int(n) for number, n in rows}
-
     def percentiles(self, window: RollupWindow, measure: Measure) -> JsonObject:
-        """p50, p95 and p99 in seconds, each within 5 %, of requests that were answered."""
-        bins = self.bins(window, measure)
-        return {name: percentile(bins, share) for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+        """p50, p95 and p99 in seconds, each within 5 %, of requests that were answered; of all keys and teams."""
+        return self.percentiles_by(window, measure, "start")[0]
 
     def percentiles_by(
         self, window: RollupWindow, measure: Measure, by: Literal["start", "model"]
-    ) -> dict[str | int, JsonObject]:
-        """The same for each hour or day, or for each model."""
+    ) -> tuple[JsonObject, dict[str | int, JsonObject]]:
+        """The same of all together, and of each hour or day, or each model."""
         told, values = RollupWindow(window.since, window.until, window.org, model=window.model).where()
         rows = self._database.read(
             f"SELECT {by}, bin, sum(n) FROM rollup_bins WHERE measure = ? AND {told} GROUP BY {by}, bin",
@@ -256,12 +264,11 @@ class Rollups:
             *values,
         )
         found: dict[str | int, dict[int, int]] = defaultdict(dict)
+        whole: dict[int, int] = defaultdict(int)
         for name, number, n in rows:
             found[name][int(number)] = int(n)
-        return {
-            name: {told: percentile(bins, share) for told, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
-            for name, bins in found.items()
-        }
+            whole[int(number)] += int(n)
+        return _percentiles(whole), {name: _percentiles(bins) for name, bins in found.items()}
 
     def forget(self, run: Run, *, before: float) -> None:
         """Deletes sums that end before a moment, within the transaction of `run`."""

@@ -270,9 +270,7 @@ WANTED = [
 
 
 @pytest.mark.parametrize("wanted", WANTED, ids=lambda wanted: ",".join(wanted) or "all")
-def test_pages_give_every_row_once_in_order(
-    requests: Requests, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any]
-) -> None:
+def test_pages_give_every_row_once_in_order(requests: Requests, wanted: dict[str, Any]) -> None:
     some = some_requests(300)
     requests.add(some)
     chosen = RequestFilter(NOW, NOW + 40 * 60.0, **wanted)
@@ -299,15 +297,14 @@ def matches(one: ServedRequest, chosen: RequestFilter) -> bool:
     return exact and failed and dear and slow and flags and chosen.since <= one.at < chosen.until
 
 
-def test_a_page_that_looks_far_says_how_far_it_came(requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.storage.request_search.MAX_SCANNED", 40)
+def test_a_page_that_looks_far_says_how_far_it_came(requests: Requests) -> None:
     requests.add([served(number, escalated=number < 3) for number in range(100)])
     chosen = RequestFilter(NOW, NOW + HOUR, escalated=True)
-    page = list_requests(requests.database, chosen)
+    page = list_requests(requests.database, chosen, max_scanned=40)
     assert page.rows == []
     assert page.searched_to == NOW + 60
-    page = list_requests(requests.database, chosen, cursor=page.cursor)
-    page = list_requests(requests.database, chosen, cursor=page.cursor)
+    page = list_requests(requests.database, chosen, cursor=page.cursor, max_scanned=40)
+    page = list_requests(requests.database, chosen, cursor=page.cursor, max_scanned=40)
     assert [row["id"] for row in page.rows] == [f"{number:032x}" for number in (2, 1, 0)]
     assert page.cursor == ""
 

@@ -19,8 +19,8 @@ async def models(page: PageRequest) -> Page:
         rollups = page.requests.rollups
         return (
             {row["model"]: row for row in rollups.sums(window, ("model",))},
-            rollups.percentiles_by(window, "latency", "model"),
-            rollups.percentiles_by(window, "ttft", "model"),
+            rollups.percentiles_by(window, "latency", "model")[1],
+            rollups.percentiles_by(window, "ttft", "model")[1],
         )
 
     sums, latency, ttft = await page.read(read)

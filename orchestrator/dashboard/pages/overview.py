@@ -42,20 +42,17 @@ def _summed(page: PageRequest, window: RollupWindow) -> JsonObject:
     if page.viewer.role == "operator":
         dimensions.insert(0, "org")
     total, *each = rollups.sums_by(window, [(), *((name,) for name in dimensions)])
+    latency, latency_over_time = rollups.percentiles_by(window, "latency", "start")
     by = {name: _dearest(rows) for name, rows in zip(dimensions, each, strict=True) if total}
     return {
         "total": total[0] if total else None,
         "by": by,
-        "over_time": rollups.sums(window, ("start", "model")),
-        "latency": rollups.percentiles(window, "latency"),
+        "over_time": rollups.over_time(window),
+        "latency": latency,
         "ttft": rollups.percentiles(window, "ttft"),
-        "latency_over_time": {str(start): each for start, each in _times(page, window).items()},
+        "latency_over_time": {str(start): told for start, told in latency_over_time.items()},
         "span_s": window.span_s,
     }
-
-
-def _times(page: PageRequest, window: RollupWindow) -> dict[str | int, JsonObject]:
-    return page.requests.rollups.percentiles_by(window, "latency", "start")
 
 
 def _dearest(rows: Sequence[JsonObject]) -> list[JsonObject]:
