@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from orchestrator.dashboard.oidc_settings import OidcSettings
 from orchestrator.dashboard.viewer import Viewer
 from orchestrator.errors import OrchestratorError
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -141,6 +141,9 @@ class DashboardHost(Protocol):
 
     def stream(self, viewer: Viewer, path: str, body: JsonObject) -> AsyncIterator[bytes]:
         """What the API answers to this viewer, as it comes."""
+
+    def shown_to(self, viewer: Viewer, value: JsonValue) -> JsonValue:
+        """The same value without what is the operator's business alone: addresses of providers."""
 
     async def budgets(self, viewer: Viewer) -> list[BudgetState]:
         """The budgets that this viewer may see."""

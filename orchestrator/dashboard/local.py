@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from orchestrator.dashboard.host import BudgetState, DashboardError, ModelHealth, RunningRequest
 from orchestrator.dashboard.oidc_settings import OidcSettings
 from orchestrator.dashboard.viewer import Viewer
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.storage.comparisons import Comparisons
 from orchestrator.storage.database import Database
 from orchestrator.storage.requests import Requests
@@ -93,6 +93,10 @@ class LocalDashboardHost:
     def stream(self, viewer: Viewer, path: str, body: JsonObject) -> AsyncIterator[bytes]:
         """No model is asked from here."""
         raise DashboardError(404, "no model is asked from here", remedy="Serve a gateway: orchestrator serve")
+
+    def shown_to(self, viewer: Viewer, value: JsonValue) -> JsonValue:
+        """Everything here belongs to whoever sits at this machine."""
+        return value
 
     async def budgets(self, viewer: Viewer) -> list[BudgetState]:
         """There are no accounts."""

@@ -120,15 +120,22 @@ class Pipeline(CompiledPipeline):
         return await resume(self, id, host, on_event, may_differ=may_differ, within=within, seconds=seconds)
 
     async def replay(
-        self, id: str, *, host: Runtime, begin: str | None = None, on_event: Callable[[Event], None] | None = None
+        self,
+        id: str,
+        *,
+        host: Runtime,
+        begin: str | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        within: Ledger | None = None,
+        seconds: float | None = None,
     ) -> RunResult:
         """A new run with the inputs of another one and what its steps gave.
 
-        `begin`, and all that follows from it, is done anew.
+        `begin`, and all that follows from it, is done anew; on the account `within`, in so many `seconds`, if given.
 
         Raises `UnknownRun`, or `ConfigError` on a step that is not there.
         """
-        return await replay(self, id, host, on_event, begin=begin)
+        return await replay(self, id, host, on_event, begin=begin, within=within, seconds=seconds)
 
 
 def read_inputs(path: Path) -> JsonObject:

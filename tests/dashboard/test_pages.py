@@ -6,6 +6,8 @@ import html
 import re
 import time
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from orchestrator.dashboard.routes import ROUTES
 from orchestrator.storage.account_types import NewKey
 from tests.dashboard.conftest import HOSTILE, Site
+from tests.support.gateway import reply, running_gateway
 
 PAGES = sorted({each.path for each in ROUTES if each.method == "GET" and "{" not in each.path})
 TOKEN = re.compile(r'name="token" value="([0-9a-f]{64})"')
@@ -354,6 +357,23 @@ def test_a_trace_tells_everything(site: Site) -> None:
     named = site.json("member", f"/ui/traces/{site.ids['named']}").json()
     assert [step["attributes"]["model"] for step in named["steps"]] == ["small"]
     assert named["answer"] == "Paris"
+
+
+def test_addresses_of_providers_are_the_operators_business(tmp_path: Path) -> None:
+    async def away(body: dict[str, Any], send: Any) -> None:
+        message = "connect to https://inner.example.internal:8443/v1 failed"
+        await reply(send, 500, {"error": {"message": message}})
+
+    with running_gateway(tmp_path, away) as run:
+        id = run.chat(model="auto", orchestrator={"strategy": "self_consistency"}).headers.get(
+            "x-orchestrator-trace-id"
+        )
+        listed = run.get("/ui/traces.json").json()["traces"]
+        path = f"/ui/traces/{id or listed[0]['id']}.json"
+        told = run.get(path).text
+        assert "failed" in told
+        assert "inner.example" not in told
+        assert "inner.example" in run.get(path, key=run.admin).text
 
 
 def test_a_search_is_replayed(site: Site) -> None:

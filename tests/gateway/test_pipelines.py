@@ -150,7 +150,8 @@ def test_what_tools_say_stays_with_the_operator(gateway: Running) -> None:
     assert reply.status_code == 502
     stored = gateway.get("/v1/pipelines/tool/runs").json()["data"][0]
     streamed = gateway.post("/v1/pipelines/tool/runs", {"stream": True})
-    for told in (reply.text, json.dumps(stored), streamed.text):
+    pages = [gateway.get(path).text for path in (f"/ui/runs/{stored['id']}.json", f"/ui/runs/{stored['id']}")]
+    for told in (reply.text, json.dumps(stored), streamed.text, *pages):
         assert "secret-place" not in told
         assert "127.0.0.1" not in told
 
@@ -248,3 +249,21 @@ def test_what_is_refused_is_told_under_the_model_that_was_named(tmp_path: Path) 
         assert settled(lambda: sum(row["errors"] for row in gateway.get("/v1/usage").json()["data"]) == 4)
         rows = {row["model"]: row["errors"] for row in gateway.get("/v1/usage").json()["data"]}
         assert rows == {"small": 1, "auto": 1, "": 2}  # names that strangers make up are kept out of the labels
+
+
+def test_a_run_is_replayed_from_a_step(gateway: Running) -> None:
+    first = gateway.post("/v1/pipelines/desk/runs", {"inputs": {"question": "Where is it?"}}).json()
+    asked = len(gateway.provider.bodies)
+    same = gateway.post(f"/v1/runs/{first['id']}/replay", {}).json()
+    assert same["id"] != first["id"]
+    assert same["output"] == first["output"]
+    assert same["cost_usd"] == 0.0
+    assert len(gateway.provider.bodies) == asked  # nobody was asked again
+    again = gateway.post(f"/v1/runs/{first['id']}/replay", {"from": "reply"}).json()
+    assert again["cost_usd"] > 0
+    assert len(gateway.provider.bodies) == asked + 1
+    wrong = gateway.post(f"/v1/runs/{first['id']}/replay", {"from": "nothing"})
+    assert wrong.status_code == 400
+    assert "there is no step 'nothing'" in wrong.text
+    other = gateway.new_key(name="another")
+    assert gateway.post(f"/v1/runs/{first['id']}/replay", {}, key=other).status_code == 404

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from markupsafe import Markup
 
 from orchestrator.dashboard import charts, formats
@@ -24,7 +26,7 @@ async def pipelines(page: PageRequest) -> Page:
     runs = page.host.runs
     found = [] if runs is None else await page.read(lambda: runs.recent_of(_owner(page), limit=SHOWN))
     wanted = page.params.get("pipeline")
-    shown = [_told(run) for run in found if wanted in (None, "", run.pipeline)]
+    shown = [_told(page, run) for run in found if wanted in (None, "", run.pipeline)]
     graphs = {name: Markup(each["svg"]) for name, each in page.host.pipelines.items() if "svg" in each}
     return Page("pipelines.html", "Pipelines", {"pipelines": served, "runs": shown}, {"graphs": graphs})
 
@@ -37,9 +39,12 @@ def _owner(page: PageRequest) -> str:
     return f"{viewer.org}/" if viewer.is_at_least("organisation") else f"{viewer.org}/{viewer.key}"
 
 
-def _told(run: StoredRun) -> JsonObject:
+def _told(page: PageRequest, run: StoredRun) -> JsonObject:
+    """A run as its tenant may see it: what a tool or a server said stays with the operator."""
+    is_inside = page.viewer.is_local or page.viewer.role == "operator"
     return {
         **run.as_dict(),
+        "error": run.error if is_inside else run.error.split(": ", 1)[0],
         "owner": run.owner,
         "seconds": None if run.ended_at is None else run.ended_at - run.created_at,
     }
@@ -53,11 +58,12 @@ async def run(page: PageRequest) -> Page:
     steps = await page.read(lambda: runs.steps(stored.id))
     nano, tokens, calls = await page.read(lambda: runs.spent(stored.id))
     data: JsonObject = {
-        "run": _told(stored),
+        "run": _told(page, stored),
         "steps": [_step(step) for step in steps],
         "cost_usd": nano / 1e9,
         "tokens": tokens,
         "calls": calls,
+        "outermost": list(dict.fromkeys(re.split(r"[.\[]", step.path)[0] for step in steps)),
         "can_change": not page.viewer.is_local and stored.owner == f"{page.viewer.org}/{page.viewer.key}",
     }
     return Page("run.html", "Run", data, {"bars": _bars(stored, steps)})
@@ -98,15 +104,19 @@ def _bars(stored: StoredRun, steps: list[StoredStep]) -> list[Markup]:
 
 
 async def change_run(page: PageRequest) -> Redirect:
-    """Cancels, resumes or deletes a run of the key that is signed in."""
+    """Cancels, resumes, replays or deletes a run of the key that is signed in."""
     id, action = page.names["id"], page.form.get("action", "")
+    begin = page.form.get("from", "")
     calls: dict[str, tuple[str, str, JsonObject | None]] = {
+        "replay": ("POST", f"/v1/runs/{id}/replay", {"from": begin} if begin else {}),
         "cancel": ("POST", f"/v1/runs/{id}/cancel", {}),
         "resume": ("POST", f"/v1/runs/{id}/resume", {}),
         "delete": ("DELETE", f"/v1/runs/{id}", None),
     }
     if action not in calls:
         raise DashboardError(400, f"a run cannot be changed by {action[:40]!r}")
-    checked(await page.host.call(page.viewer, *calls[action]))
+    reply = checked(await page.host.call(page.viewer, *calls[action]))
+    if action == "replay":
+        return Redirect(link(f"/runs/{reply['id']}"), "This is the new run.")
     said = {"cancel": "The run was asked to end.", "resume": "The run went on.", "delete": "The run is deleted."}
     return Redirect(link("/pipelines") if action == "delete" else link(f"/runs/{id}"), said[action])

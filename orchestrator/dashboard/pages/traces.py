@@ -132,7 +132,8 @@ async def _whole(page: PageRequest, id: str, part: int) -> JsonObject:
             "keeps_content": page.host.keeps_content,
         }
 
-    return await page.read(read)
+    shown: JsonObject = page.host.shown_to(page.viewer, await page.read(read))
+    return shown
 
 
 def _with_texts(rounds: list[JsonObject], content: JsonObject | None) -> list[JsonObject]:

@@ -21,7 +21,8 @@ from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.quota_leases import USD, period_of
 from orchestrator.gateway.api.inside import request_inside
 from orchestrator.gateway.errors import GatewayError
-from orchestrator.jsontypes import JsonObject
+from orchestrator.gateway.http.redaction import without_addresses
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.storage.account_types import AccountError, AccountLimits
 from orchestrator.storage.comparisons import Comparisons
 from orchestrator.storage.migrations import migrate
@@ -176,6 +177,10 @@ class GatewayDashboardHost:
             left.set()
             if not serving.done():
                 serving.cancel()
+
+    def shown_to(self, viewer: Viewer, value: JsonValue) -> JsonValue:
+        """A tenant is told no address of a provider."""
+        return value if viewer.role == "operator" else without_addresses(value)
 
     async def budgets(self, viewer: Viewer) -> list[BudgetState]:
         """The budgets that this viewer may see, as far as they are booked."""

@@ -6,6 +6,7 @@ What pipelines there are, running them, and looking at, cancelling, resuming and
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from orchestrator.budget import from_nano
@@ -151,13 +152,27 @@ async def cancel_run(services: Services, call: ClientRequest, _: object) -> None
 
 async def resume_run(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Goes on with a run that was interrupted."""
+    await _again(services, call, body, services.serving.pipelines.resume)
+
+
+async def replay_run(services: Services, call: ClientRequest, body: JsonObject) -> None:
+    """A new run with the inputs of another: what its steps gave is taken over, up to one that is done anew."""
+    await _again(services, call, body, services.serving.pipelines.replay)
+
+
+async def _again(
+    services: Services,
+    call: ClientRequest,
+    body: JsonObject,
+    work: Callable[[ClientRequest, StoredRun, JsonObject], Awaitable[RunResult]],
+) -> None:
     stored = await _find(services, call)
     call.tab = RequestAccount(services.limiter, call, "run", f"{PREFIX}{stored.pipeline}")
     serving = services.serving
     serving.running += 1
     try:
         async with call.watched():
-            found = await serving.pipelines.resume(call, stored, body)
+            found = await work(call, stored, body)
             await call.reply_json(_ended(stored.pipeline, found))
     finally:
         await serving.ended()
@@ -276,6 +291,17 @@ ENDPOINTS = (
         answer="Run",
         path_schemas=_ID,
         errors=(404, 409),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/runs/{id}/replay",
+        replay_run,
+        "A new run with the inputs of this one; steps are done anew from the one that is named",
+        "inference",
+        body="ReplayRequest",
+        answer="Run",
+        path_schemas=_ID,
+        errors=(400, 404, 409),
     ),
     Endpoint(
         "DELETE",

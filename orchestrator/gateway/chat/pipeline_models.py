@@ -209,22 +209,44 @@ class Pipelines:
 
     async def resume(self, call: ClientRequest, stored: StoredRun, body: JsonMapping) -> RunResult:
         """Goes on with a run. Raises `GatewayError` where its file is gone or changed."""
-        pipeline = next(
-            (each for each in self._loaded.values() if each.name == stored.pipeline and each.digest == stored.digest),
-            None,
-        )
-        if pipeline is None:
-            raise GatewayError(
-                409,
-                f"the run began with a pipeline that is not served any more: {stored.pipeline}",
-                code="pipeline_changed",
-            )
-        host, tab = self.host_for(call.principal), call.tab
-        assert tab is not None
+        pipeline = self._served(stored, is_same=True)
+        host = self.host_for(call.principal)
 
         async def work(ledger: Ledger, seconds: float) -> RunResult:
             return await pipeline.resume(stored.id, host=host, within=ledger, seconds=seconds)
 
+        return await self._paid_run(call, pipeline, body, work)
+
+    async def replay(self, call: ClientRequest, stored: StoredRun, body: JsonMapping) -> RunResult:
+        """A new run with the inputs of an earlier one; what its steps gave is taken over up to `from`.
+
+        By the pipeline as it is served now. Raises `GatewayError` where it is gone.
+        """
+        pipeline = self._served(stored, is_same=False)
+        host = self.host_for(call.principal)
+
+        async def work(ledger: Ledger, seconds: float) -> RunResult:
+            return await pipeline.replay(stored.id, host=host, begin=body.get("from"), within=ledger, seconds=seconds)
+
+        return await self._paid_run(call, pipeline, body, work)
+
+    def _served(self, stored: StoredRun, *, is_same: bool) -> Pipeline:
+        """The pipeline of a run; the very file that it began with, if it must be the same. Raises `GatewayError`."""
+        for each in self._loaded.values():
+            if each.name == stored.pipeline and (each.digest == stored.digest or not is_same):
+                return each
+        told = f"the run began with a pipeline that is not served any more: {stored.pipeline}"
+        raise GatewayError(409, told, code="pipeline_changed")
+
+    async def _paid_run(
+        self,
+        call: ClientRequest,
+        pipeline: Pipeline,
+        body: JsonMapping,
+        work: Callable[[Ledger, float], Awaitable[RunResult]],
+    ) -> RunResult:
+        tab = call.tab
+        assert tab is not None
         found = await self.paid(tab, pipeline, Budget(**body.get("budget") or {}), work)
         self._afterwards(found)
         return found

@@ -102,7 +102,14 @@ async def resume(
 
 
 async def replay(
-    pipeline: CompiledPipeline, id: str, host: Runtime, on_event: OnEvent, *, begin: str | None
+    pipeline: CompiledPipeline,
+    id: str,
+    host: Runtime,
+    on_event: OnEvent,
+    *,
+    begin: str | None,
+    within: Ledger | None = None,
+    seconds: float | None = None,
 ) -> RunResult:
     """See `Pipeline.replay`."""
     runs, stored = await _stored(host, id)
@@ -124,7 +131,8 @@ async def replay(
     )
     await asyncio.to_thread(runs.begin, copy)
     await asyncio.to_thread(runs.copy_steps, id, copy.id, [step.path for step in kept])
-    return await _worked_on(pipeline, host, copy, {step.path: replace(step, cost_usd=0.0) for step in kept}, on_event)
+    steps_kept = {step.path: replace(step, cost_usd=0.0) for step in kept}
+    return await _worked_on(pipeline, host, copy, steps_kept, on_event, within, seconds)
 
 
 def _following(pipeline: CompiledPipeline, begin: str) -> set[str]:
