@@ -35,6 +35,7 @@ def command(context: click.Context, config: Path | None, traces: str | None, run
     """
     if context.invoked_subcommand is not None:
         return
+    check_pages()
     import uvicorn  # heavy
 
     from orchestrator.dashboard.app import Dashboard
@@ -44,6 +45,16 @@ def command(context: click.Context, config: Path | None, traces: str | None, run
     host = local_host(config, traces, runs_at)
     click.echo(f"http://127.0.0.1:{port}/ui/ (this machine only; Ctrl-C ends it)", err=True)
     uvicorn.run(Dashboard(host), host="127.0.0.1", port=port, log_level="warning", lifespan="off", ws="none")
+
+
+def check_pages() -> None:
+    """What pages are built on comes with an extra."""
+    from importlib.util import find_spec
+
+    from orchestrator.errors import ConfigError
+
+    if find_spec("starlette") is None:
+        raise ConfigError("the dashboard needs starlette", remedy="pip install 'compound-orchestrator[ui]'")
 
 
 def local_host(config: Path | None, traces: str | None, runs_at: str) -> LocalDashboardHost:
@@ -81,6 +92,7 @@ def bundle(
 
     Texts of traces are in it where they were kept.
     """
+    check_pages()
     from orchestrator.dashboard.bundle import write_bundle
 
     host = local_host(config, traces or find_store(config), runs_at)

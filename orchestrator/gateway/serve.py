@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MIN_KEY_CHARS = 24
 MIN_KEY_BITS = 80.0
-PACKAGES = ("orjson", "httptools", "prometheus_client", "python_multipart")
+PACKAGES = ("orjson", "httptools", "prometheus_client", "python_multipart", "starlette")
 _KNOWN_WEAK = ("1234", "password", "secret", "changeme", "admin", "test", "example", "letmein", "qwerty", "master")
 _CONFIG, _DATABASE, _SHARED = "ORCHESTRATOR_SERVE_CONFIG", "ORCHESTRATOR_SERVE_DATABASE", "ORCHESTRATOR_SERVE_SHARED"
 
