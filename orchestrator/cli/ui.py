@@ -92,7 +92,6 @@ def bundle(
 
     Texts of traces are in it where they were kept.
     """
-    check_pages()
     from orchestrator.dashboard.bundle import write_bundle
 
     host = local_host(config, traces or find_store(config), runs_at)
