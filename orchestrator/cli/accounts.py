@@ -70,6 +70,14 @@ def limits_of(options: JsonObject, before: AccountLimits | None = None) -> Accou
     return replace(before or AccountLimits(), **stated)
 
 
+def note_command(accounts: Accounts, action: str, org: str | None, subject: str, detail: JsonObject) -> None:
+    """Notes in the audit log what was changed from a terminal by whoever may write the database."""
+    from orchestrator.storage.audit_log import AuditEntry, AuditLog
+
+    entry = AuditEntry(time.time(), org or "operator", "command line", "command line", action, subject, 200, detail)
+    AuditLog(accounts.database).add(entry)
+
+
 def accounts_database(config: Path | None, database: str | None, *, makes_one: bool) -> Database | None:
     """The gateway's database. One that is not there is made, or is `None`: looking makes nothing."""
     from orchestrator.config.models import DEFAULT_NAME, GatewayConfig, load_config

@@ -17,6 +17,7 @@ from orchestrator.cli.accounts import (
     existing_accounts,
     limit_options,
     limits_of,
+    note_command,
     print_table,
     spending,
     written_limits,
@@ -45,7 +46,11 @@ def command() -> None:
 @click.option(
     "--scopes", help="Memory scopes, or beginnings with *, separated by commas [default: all of the organisation]."
 )
-@click.option("--permissions", help="Separated by commas [default: all but admin].")
+@click.option(
+    "--permissions",
+    help="Of inference, memory, feedback, usage, traces, files, team (see what the team's keys did), admin (manage the "
+    "organisation), separated by commas [default: all but the last two].",
+)
 @click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Days until it expires.")
 @limit_options
 @account_options
@@ -89,6 +94,8 @@ def add(
     key, secret = accounts.add_key(
         NewKey(name, org_id, team_id, allowed, _split(models), _split(scopes), limits_of(limits), expires_at)
     )
+    told = {"name": name, "permissions": list(allowed), "limits": asdict(key.limits)}
+    note_command(accounts, "orchestrator keys add", org_id, key.id, told)
     if as_json:
         click.echo(json.dumps({**asdict(key), "key": secret}, indent=2))
         return
@@ -144,6 +151,7 @@ def rotate(key: str, grace: float, config: Path | None, database: str | None, as
     """Give KEY a new secret and show it, this once."""
     accounts = existing_accounts(config, database)
     rotated, secret = accounts.rotate_key(accounts.key_called(key).id, grace_s=grace)
+    note_command(accounts, "orchestrator keys rotate", rotated.org, rotated.id, {"grace_seconds": grace})
     click.echo(json.dumps({**asdict(rotated), "key": secret}, indent=2) if as_json else secret)
 
 
@@ -156,6 +164,7 @@ def revoke(key: str, config: Path | None, database: str | None, as_json: bool) -
     """End KEY for good."""
     accounts = existing_accounts(config, database)
     revoked = accounts.revoke_key(accounts.key_called(key).id)
+    note_command(accounts, "orchestrator keys revoke", revoked.org, revoked.id, {})
     click.echo(json.dumps(asdict(revoked), indent=2) if as_json else f"revoked {revoked.name} ({revoked.id})")
 
 

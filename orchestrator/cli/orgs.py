@@ -16,6 +16,7 @@ from orchestrator.cli.accounts import (
     existing_accounts,
     limit_options,
     limits_of,
+    note_command,
     print_table,
     spending,
     written_limits,
@@ -44,7 +45,10 @@ def add(name: str, config: Path | None, database: str | None, as_json: bool, **l
 
     found = accounts_database(config, database, makes_one=True)
     assert found is not None
-    show(Accounts(found).add_org(name, limits_of(limits)), as_json=as_json)
+    accounts = Accounts(found)
+    org = accounts.add_org(name, limits_of(limits))
+    note_command(accounts, "orchestrator orgs add", org.id, org.id, {"name": name, "limits": asdict(org.limits)})
+    show(org, as_json=as_json)
 
 
 @command.command("list")
@@ -70,7 +74,9 @@ def limit(org: str, config: Path | None, database: str | None, as_json: bool, **
     """Limit ORG. Limits that are not named stay as they are."""
     accounts = existing_accounts(config, database)
     found = accounts.org_called(org)
-    accounts.change("orgs", found.id, {"limits": limits_of(limits, found.limits)})
+    changed = limits_of(limits, found.limits)
+    accounts.change("orgs", found.id, {"limits": changed})
+    note_command(accounts, "orchestrator orgs limit", found.id, found.id, {"limits": asdict(changed)})
     show(accounts.org(found.id), as_json=as_json)
 
 

@@ -45,3 +45,16 @@ def find_store(config: Path | None) -> str:
         if database.startswith("postgres") or Path(database).exists():
             return database
     return TRACES_PATH
+
+
+def whole_id(requests: Requests, beginning: str) -> str:
+    """The only id that begins so. Raises `InvalidArgument`."""
+    from orchestrator.errors import InvalidArgument
+
+    found = requests.beginning_with(beginning)
+    if len(found) > 1:
+        raise InvalidArgument(f"several traces begin with {beginning!r}", remedy="Give more of the id")
+    if not found:
+        told = f"there is no trace {beginning!r} in {requests.database.where}"
+        raise InvalidArgument(told, remedy="orchestrator top lists the newest")
+    return found[0]

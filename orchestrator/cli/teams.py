@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from orchestrator.cli.accounts import (
     existing_accounts,
     limit_options,
     limits_of,
+    note_command,
     spending,
 )
 from orchestrator.cli.options import as_json, reports_errors
@@ -36,7 +38,9 @@ def command() -> None:
 def add(name: str, org: str, config: Path | None, database: str | None, as_json: bool, **limits: Any) -> None:
     """Add the team NAME."""
     accounts = existing_accounts(config, database)
-    show(accounts.add_team(accounts.org_called(org).id, name, limits_of(limits)), as_json=as_json)
+    team = accounts.add_team(accounts.org_called(org).id, name, limits_of(limits))
+    note_command(accounts, "orchestrator teams add", team.org, team.id, {"name": name, "limits": asdict(team.limits)})
+    show(team, as_json=as_json)
 
 
 @command.command("list")
@@ -65,5 +69,7 @@ def limit(team: str, org: str, config: Path | None, database: str | None, as_jso
     """Limit TEAM. Limits that are not named stay as they are."""
     accounts = existing_accounts(config, database)
     found = accounts.team_called(accounts.org_called(org).id, team)
-    accounts.change("teams", found.id, {"limits": limits_of(limits, found.limits)})
+    changed = limits_of(limits, found.limits)
+    accounts.change("teams", found.id, {"limits": changed})
+    note_command(accounts, "orchestrator teams limit", found.org, found.id, {"limits": asdict(changed)})
     show(accounts.team(found.id), as_json=as_json)

@@ -63,6 +63,6 @@ def show(found: JsonObject) -> None:
         when = time.strftime("%H:%M:%S", time.gmtime(row["at"]))
         ended = row["error"] or ("cached" if row["cached"] else "escalated" if row["escalated"] else "ok")
         click.echo(
-            f"{when}  {row['id'][:12]}  {(row['model'] or 'none')[:20]:<20} {ended[:14]:<14} "
+            f"{when}  {row['id'][:12]}  {(row['model'] or 'none')[:16]:<16} {ended[:18]:<18} "
             f"{formats.usd(row['cost_usd']):>9} {formats.seconds(row['latency_s']):>8}"
         )

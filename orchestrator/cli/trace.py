@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from textwrap import fill
 
 import click
 
 from orchestrator.cli.options import as_json, config_option, reports_errors
-from orchestrator.cli.stores import open_requests, store_option
+from orchestrator.cli.stores import open_requests, store_option, whole_id
 from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.spans import SPANS_PER_PART
 
-BAR = 24
+BAR = 20
+WIDTH = 80
 
 
 @click.command("trace")
@@ -27,12 +29,8 @@ def command(id: str, config: Path | None, store: str | None, as_json: bool) -> N
     ID is what an answer carries (`Answer.id`, or the header x-orchestrator-trace-id); its beginning will do.
     """
     requests = open_requests(config, store)
-    found = requests.find(None, requests.complete_id(id))
-    if found is None:
-        from orchestrator.errors import InvalidArgument
-
-        where = requests.database.where
-        raise InvalidArgument(f"there is no trace {id!r} in {where}", remedy="orchestrator top lists the newest")
+    found = requests.find(None, whole_id(requests, id))
+    assert found is not None
     if as_json:
         click.echo(json.dumps({**found, "rounds": requests.rounds(found["id"])}, indent=2, default=str))
         return
@@ -47,21 +45,25 @@ def show(found: JsonObject, spans: list[JsonObject]) -> None:
     from orchestrator.dashboard.times import shown_time
 
     ended = found["error"] or ("from the cache" if found["cached"] else "answered")
+    by = f" by {found['model']}" if found["model"] and not found["error"] else ""
     click.echo(click.style(found["id"], bold=True) + f"  {shown_time(found['at'])}")
     click.echo(
-        f"{ended} by {found['model'] or 'nobody'} in {formats.seconds(found['latency_s'])} for "
-        f"{formats.usd(found['cost_usd'])}, P(correct) {formats.share(found['confidence'])}"
-        + ("  (simulated)" if found["simulated"] else "")
+        f"{ended}{by} in {formats.seconds(found['latency_s'])} for {formats.usd(found['cost_usd'])}, "
+        f"P(correct) {formats.share(found['confidence'])}{'  (simulated)' if found['simulated'] else ''}"
+    )
+    click.echo(
+        f"key {found['key']}, scope {found['scope'] or 'none'}, {found['prefill_tokens']:,} tokens read "
+        f"({found['cached_tokens']:,} cached), {found['output_tokens']:,} written"
     )
     if found["trace"].get("reason"):
-        click.echo(found["trace"]["reason"])
+        click.echo(fill(found["trace"]["reason"], WIDTH))
     total = max([found["latency_s"], *(span["start_s"] + span["duration_s"] for span in spans), 1e-9])
     for span in spans:
         told = span.get("attributes", {})
-        what = f"{'  ' * span['depth']}{span['name']} {told.get('model') or told.get('verifier') or ''}"[:30]
+        what = f"{'  ' * span['depth']}{span['name']} {told.get('model') or told.get('verifier') or ''}"[:28]
         cost = formats.usd(told["cost_usd"]) if told.get("cost_usd") is not None else ""
         took, bar = formats.seconds(span["duration_s"]), _bar(span, total)
-        click.echo(f"  {what:<30} {bar} {took:>8} {cost:>10} {str(told.get('error', ''))[:30]}".rstrip())
+        click.echo(f"  {what:<28} {bar} {took:>8} {cost:>10} {str(told.get('error', ''))[:9]}".rstrip())
     if not spans:
         click.echo("  no steps are kept of it")
 

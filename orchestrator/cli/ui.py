@@ -9,7 +9,7 @@ import click
 
 from orchestrator.cli.options import config_option, reports_errors, stated_config
 from orchestrator.cli.pipelines import RUNS_PATH
-from orchestrator.cli.stores import TRACES_PATH, find_store
+from orchestrator.cli.stores import TRACES_PATH, find_store, open_requests, whole_id
 
 if TYPE_CHECKING:
     from orchestrator.dashboard.local import LocalDashboardHost
@@ -94,8 +94,10 @@ def bundle(
     """
     from orchestrator.dashboard.bundle import write_bundle
 
-    host = local_host(config, traces or find_store(config), runs_at)
-    chosen = [host.requests.complete_id(id) for id in ids]
+    where = traces or find_store(config)
+    requests = open_requests(config, where)
+    host = local_host(config, where, runs_at)
+    chosen = [whole_id(requests, id) for id in ids]
     chosen += [row["id"] for row in host.requests.newest(newest, since=0.0) if row["id"] not in chosen]
     if not chosen:
         raise click.UsageError("name traces with --trace ID, or say --newest 20")

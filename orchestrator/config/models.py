@@ -19,6 +19,7 @@ from orchestrator.config.fields import PROVIDERS, Address, Kept, Price, Share, S
 from orchestrator.config.model_entry import ModelConfig, ReplicaConfig, StudentAuditConfig, TlsConfig
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
+from orchestrator.config.secrets import is_reference
 from orchestrator.config.suggestions import MAX_CHOICES, suggest
 from orchestrator.config.tools import AnyTool
 from orchestrator.config.yaml_loader import Located, Unlocated, load_located
@@ -144,7 +145,7 @@ class OidcConfig(Strict):
 
     issuer: Address
     client_id: str
-    client_secret: str | None = None
+    client_secret: Annotated[str, AfterValidator(is_reference)] | None = None
     """`env:NAME` or `file:PATH`; a public client has none."""
     claim: str = "email"
     """The claim of the ID token that names a person."""

@@ -13,6 +13,16 @@ from orchestrator.providers.credentials import clean_key
 COMMAND_S = 30.0
 
 
+def is_reference(stated: str) -> str:
+    """A reference as it is. Raises `ValueError` on what may be the secret itself."""
+    kind, _, where = stated.partition(":")
+    if kind not in ("env", "file", "command") or not where.strip():
+        raise ValueError(
+            "a secret must be a reference, never the secret itself: env:NAME, file:PATH or command:PROGRAM"
+        )
+    return stated
+
+
 def secret(reference: str | None, default_variable: str | None) -> str | None:
     """The key behind a reference, else that of the provider's usual variable.
 

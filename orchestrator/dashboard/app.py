@@ -117,7 +117,9 @@ class Dashboard:
             if route.permission is not None and not viewer.may(route.permission):
                 remedy = f"The key {viewer.name!r} has no permission {route.permission!r}"
             raise DashboardError(403, "this page is not for this key", remedy=remedy, kind="forbidden")
-        return PageRequest(self._host, viewer, dict(request.query_params), dict(request.path_params), form)
+        given = request.query_params
+        params = {name: ",".join(given.getlist(name)) if name == "pick" else given[name] for name in given}
+        return PageRequest(self._host, viewer, params, dict(request.path_params), form, request.state.wants_json)
 
     def _shown(self, request: Request, viewer: Viewer, session: Session | None, page: Page) -> Response:
         if request.state.wants_json:
@@ -147,6 +149,8 @@ class Dashboard:
             "said": _said(request),
             "now": self._host.clock(),
             "version": static_version(),
+            "origin": f"{'https' if is_https(request) else 'http'}://{request.headers.get('host', '')}",
+            "has_api": self._host.openapi is not None,
             "is_simulated": bool(fleet) and all(backend.profile.simulated for backend in fleet),
         }
 
@@ -167,6 +171,13 @@ class Dashboard:
         if viewer is None:
             raise _NotSignedIn("the session has ended: sign in again")
         return viewer, session
+
+    async def _whoever(self, request: Request) -> tuple[Viewer | None, Session | None]:
+        """Who looks at a page that is for everybody."""
+        try:
+            return await self._viewer(request)
+        except (_NotSignedIn, DashboardError):
+            return None, None
 
     async def _form(self, request: Request, session: Session | None) -> dict[str, str]:
         """What was filled in. Raises `DashboardError` where it does not come from a page of this session."""
@@ -212,7 +223,9 @@ class Dashboard:
             return self._failed(request, None, DashboardError(404, "no API is served here"))
         from orchestrator.dashboard.pages.documentation import documented
 
-        values = {**self._around(request, None, "API"), **documented(self._host.openapi)}
+        viewer, session = await self._whoever(request)
+        token = session.form_token(self._host.secret) if session is not None else ""
+        values = {**self._around(request, viewer, "API"), **documented(self._host.openapi), "token": token}
         return Response(render("documentation.html", values), 200, private_headers(), "text/html; charset=utf-8")
 
     async def _static(self, request: Request) -> Response:

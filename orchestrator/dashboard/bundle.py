@@ -76,6 +76,8 @@ def _save(host: DashboardHost, pages: dict[str, Page], name: str, page: Page, ou
         "said": "",
         "now": host.clock(),
         "version": static_version(),
+        "origin": "",
+        "has_api": False,
         "is_simulated": False,
         "token": "",
     }

@@ -79,7 +79,7 @@ def nice_top(value: float) -> float:
     if not value > 0 or not math.isfinite(value):
         return 1.0
     unit = 10.0 ** math.floor(math.log10(value))
-    return next(factor * unit for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if factor * unit >= value * 0.999999)
+    return next(factor * unit for factor in (1, 2, 4, 6, 8, 10) if factor * unit >= value * 0.999999)
 
 
 def stacked_bars(
@@ -197,7 +197,8 @@ def frontier(
     if not everything:
         return svg(title, [])
     accuracies = [accuracy for _, accuracy, _ in everything]
-    low, high = max(min(accuracies) - 0.02, 0.0), min(max(accuracies) + 0.02, 1.0)
+    low = max(math.floor(20 * min(accuracies)) / 20, 0.0)
+    high = min(math.ceil(20 * max(accuracies)) / 20, 1.0)
     frame = Frame(0, nice_top(max(usd for usd, *_ in everything)), low, high)
     parts = [frame.grid(lambda value: f"{value:.1%}")]
     parts.append(frame.ticks([(frame.x_high * step / 4, f"${short(frame.x_high * step / 4)}") for step in range(5)]))

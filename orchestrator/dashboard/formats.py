@@ -11,7 +11,7 @@ def usd(amount: float | None, *, sign: bool = False) -> str:
     if amount is None:
         return "unknown"
     size = abs(amount)
-    digits = 2 if size >= 1 or size == 0 else 4 if size >= 0.001 else 6
+    digits = 2 if size >= 1 or size in (0, round(size, 2)) else 4 if size >= 0.001 else 6
     told = f"${size:,.{digits}f}"
     return f"{'-' if amount < 0 else '+' if sign else ''}{told}"
 
@@ -20,6 +20,8 @@ def seconds(value: float | None) -> str:
     """A duration: milliseconds below a second."""
     if value is None:
         return NOTHING
+    if value == 0:
+        return "0 s"
     if value < 0.001:
         return f"{value * 1e6:.0f} µs"
     if value < 1:

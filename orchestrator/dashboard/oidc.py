@@ -147,7 +147,7 @@ class IdentityProvider:
                     answer.raise_for_status()
                     found = answer.json()
             except (httpx.HTTPError, ValueError) as error:
-                told = f"the identity provider cannot be asked: {error}"[:300]
+                told = f"the identity provider {self.settings.issuer} cannot be asked: {error}"[:300]
                 raise DashboardError(502, told, remedy="Try again, or sign in with a key", kind="oidc") from None
             if not isinstance(found, dict):
                 raise DashboardError(502, f"{url} gave no JSON object", kind="oidc")

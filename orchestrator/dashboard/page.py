@@ -31,6 +31,7 @@ class PageRequest:
         params: The parameters of the address.
         names: What stands in the path in place of names in braces.
         form: What was filled in, for pages that change something.
+        wants_json: Whether a program asks.
     """
 
     host: DashboardHost
@@ -38,6 +39,7 @@ class PageRequest:
     params: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     form: Mapping[str, str] = field(default_factory=dict)
+    wants_json: bool = False
 
     @cached_property
     def now(self) -> float:

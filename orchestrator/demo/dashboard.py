@@ -23,7 +23,7 @@ from orchestrator.demo.simulated_fleet import simulated_fleet
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.engine.trace_log import served_query
 from orchestrator.gateway.app import Gateway
-from orchestrator.storage.account_types import AccountLimits, Key, NewKey
+from orchestrator.storage.account_types import DEFAULT_PERMISSIONS, AccountLimits, Key, NewKey
 from orchestrator.storage.accounts import Accounts
 from orchestrator.storage.database import open_database
 from orchestrator.storage.quotas import Booking, Quota, Quotas
@@ -45,6 +45,8 @@ class FilledGateway:
 
     gateway: Gateway
     operator_key: str
+    organisation_key: str
+    team_key: str
     member_key: str
 
 
@@ -54,11 +56,11 @@ def filled_gateway(folder: Path, fleet_url: str, problems: list[SimulatedProblem
     engine = _engine(config, fleet_url, problems)
     database = open_database(config.gateway.database)
     accounts = Accounts(database)
-    keys, operator, member = _accounts(accounts)
+    keys, secrets = _accounts(accounts)
     asyncio.run(_fill(_engine(config, fleet_url, problems), problems, keys, Requests(database)))
     _spend(Quotas(database, "demo"), accounts, Requests(database))
     _remember(folder, keys[0].org or "")
-    return FilledGateway(Gateway(config, engine, database=database), operator, member)
+    return FilledGateway(Gateway(config, engine, database=database), *secrets)
 
 
 def _config(folder: Path, fleet_url: str) -> Config:
@@ -86,7 +88,7 @@ def _engine(config: Config, fleet_url: str, problems: list[SimulatedProblem]) ->
     return Orchestrator.from_config(config, backends=backends, quality=0.93, value_usd=0.02, origin="a simulated fleet")
 
 
-def _accounts(accounts: Accounts) -> tuple[list[Key], str, str]:
+def _accounts(accounts: Accounts) -> tuple[list[Key], tuple[str, str, str, str]]:
     shop = accounts.add_org("Lantern shop", AccountLimits(usd=2.0, period="month"))
     harbour = accounts.add_org("Harbour office")
     support = accounts.add_team(shop.id, "support", AccountLimits(usd=0.4, period="month"))
@@ -99,7 +101,10 @@ def _accounts(accounts: Accounts) -> tuple[list[Key], str, str]:
     )
     made = [accounts.add_key(each) for each in wanted]
     operator = accounts.add_key(NewKey("admin", None, permissions=("admin",)))[1]
-    return [key for key, _ in made], operator, made[0][1]
+    everything = (*DEFAULT_PERMISSIONS, "admin")
+    boss = accounts.add_key(NewKey("owner of the shop", shop.id, permissions=everything))[1]
+    lead = accounts.add_key(NewKey("lead of support", shop.id, support.id, (*DEFAULT_PERMISSIONS, "team")))[1]
+    return [key for key, _ in made], (operator, boss, lead, made[0][1])
 
 
 async def _fill(engine: Orchestrator, problems: list[SimulatedProblem], keys: list[Key], requests: Requests) -> None:
@@ -191,7 +196,9 @@ def serve_demo(folder: Path, port: int, say: Callable[[str], None]) -> None:
         say("filling a gateway with a week of SIMULATED traffic ...")
         filled = filled_gateway(folder, url, problems)
         say(f"http://127.0.0.1:{port}/ui/ (simulated models; nothing leaves this machine)")
-        say(f"  the operator's key:  {filled.operator_key}")
-        say(f"  a member's key:      {filled.member_key}")
-        say(f"  ask, for example:    {problems[QUESTIONS].question}")
+        say(f"  the operator's key:      {filled.operator_key}")
+        say(f"  an organisation's key:   {filled.organisation_key}")
+        say(f"  a team's key:            {filled.team_key}")
+        say(f"  a member's key:          {filled.member_key}")
+        say(f"  ask in the playground:   {problems[QUESTIONS].question}")
         uvicorn.run(filled.gateway, host="127.0.0.1", port=port, log_level="warning", lifespan="on", ws="none")

@@ -115,6 +115,7 @@ def prepared(
         loaded(
             parsed.pipelines, list(parsed.models)
         )  # one that cannot be served is told before anything is made, and by --check
+    check_traces_and_provider(parsed)
     where = database or parsed.gateway.database
     chosen_key = secret(parsed.gateway.admin_key, "ORCHESTRATOR_ADMIN_KEY")
     if chosen_key is not None:
@@ -130,6 +131,18 @@ def prepared(
             opened.close()
     placed = Address(address.host, port, address.workers, address.tls_cert, address.tls_key, address.behind_proxy)
     return PreparedGateway(placed, chosen, where, fleet.origin, parsed.gateway.drain_seconds, admin_key, first_key)
+
+
+def check_traces_and_provider(config: Config) -> None:
+    """What the pages and the keeping of traces need is told before anything is made. Raises `ConfigError`."""
+    from orchestrator.engine.trace_log import policy_of  # the engine
+
+    policy_of(config.traces, config.folder)
+    if config.gateway.oidc is not None:
+        if find_spec("authlib") is None:
+            remedy = "pip install 'compound-orchestrator[oidc]'"
+            raise ConfigError("signing in with OpenID Connect needs authlib", remedy=remedy)
+        secret(config.gateway.oidc.client_secret, None)
 
 
 def configured(path: Path | None) -> Config:

@@ -104,6 +104,11 @@ class Accounts:
             )
         return team
 
+    @property
+    def database(self) -> Database:
+        """Where the accounts are."""
+        return self._database
+
     def add_key(self, new: NewKey, secret: str | None = None) -> tuple[Key, str]:
         """The key and its secret, which is not kept: this is the only time that it is seen.
 
@@ -113,6 +118,11 @@ class Accounts:
             self.org(new.org)
         if new.team is not None and self.team(new.team).org != new.org:
             raise NoAccount(f"no team {new.team!r} in this organisation", remedy="Look at the list of its teams")
+        if "team" in new.permissions and new.team is None:
+            raise AccountError(
+                "the permission 'team' is for a key of a team: it lets it see what the team's keys did",
+                remedy="Name a team, or leave out the permission",
+            )
         _check_scopes(new.scopes)
         secret = secret or new_secret()
         key = Key(

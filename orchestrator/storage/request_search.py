@@ -19,6 +19,7 @@ from orchestrator.errors import InvalidArgument
 from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.database import Database, SqlValue
 from orchestrator.storage.requests import LIST, described
+from orchestrator.storage.rollups import NOBODY
 
 MAX_SCANNED = 20_000
 MAX_WALKED = 4_000
@@ -139,7 +140,7 @@ def _scan(database: Database, wanted: RequestFilter, column: str) -> _Scan:
             # The signs keep the database off the index of time, which would look at the whole range.
             return _Scan(f"{name} >= ? AND +at >= ? AND +at < ?{is_priced}", [limit, *moments], f"+{column}", rest)
     chosen: list[tuple[str, list[SqlValue]]] = [
-        (f"{name} = ?", [value]) for name in _INDEXED if (value := getattr(wanted, name)) is not None
+        (f"{name} = ?", [value]) for name in _INDEXED if (value := getattr(wanted, name)) not in (None, NOBODY)
     ]
     if column != "at":
         # Few enough by any index: they are sorted. Else the index of the order is walked, whose rows lie far apart.
@@ -167,7 +168,7 @@ def _is_few(database: Database, where: str, values: list[SqlValue], most: int) -
 def _conditions(wanted: RequestFilter) -> Iterator[tuple[str, list[SqlValue]]]:
     for name in ("org", *_EXACT):
         if (value := getattr(wanted, name)) is not None:
-            yield f"{name} = ?", [value]
+            yield (f"coalesce({name}, '') = ?", [""]) if value == NOBODY else (f"{name} = ?", [value])
     if wanted.error is not None:
         yield ("error <> ''", []) if wanted.error == ANY else ("error = ?", [wanted.error])
     if wanted.cached:

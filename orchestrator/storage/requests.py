@@ -27,9 +27,11 @@ from orchestrator.storage.trace_policy import TracePolicy
 
 MAX_DELETED = 5_000  # rows at once, so that what is served meanwhile waits for moments only
 BACKFILLED = 20_000
+MAX_IDS = 500
 ROUNDS = -1
 """The part in which the rounds of a search are."""
 log = logging.getLogger(__name__)
+EVERYBODY: Mapping[str, str] = {}
 KEPT_ALWAYS: TracePolicy = TracePolicy()
 
 
@@ -132,12 +134,22 @@ class Requests:
         rows = self.database.read(f"SELECT {LIST}, trace FROM requests WHERE id = ?{only}", *values)
         return None if not rows else {**described(rows[0][:-1]), "trace": json.loads(rows[0][-1])}
 
-    def complete_id(self, beginning: str) -> str:
-        """The only id that begins so; what was given, where there is none or more than one."""
-        rows = self.database.read(
-            "SELECT id FROM requests WHERE id >= ? AND id < ? LIMIT 2", beginning.lower(), f"{beginning.lower()}g"
-        )
-        return str(rows[0][0]) if len(rows) == 1 else beginning
+    def beginning_with(self, beginning: str, org: str | None = None) -> list[str]:
+        """Ids that begin so, at most two; of one organisation, or of all."""
+        start = beginning.lower()
+        only, values = ("", []) if org is None else (" AND org = ?", [org])
+        sql = f"SELECT id FROM requests WHERE id >= ? AND id < ?{only} LIMIT 2"
+        return [str(row[0]) for row in self.database.read(sql, start, f"{start}g", *values)]
+
+    def among(self, ids: Sequence[str], only: Mapping[str, str]) -> set[str]:
+        """Those of `ids` whose requests are of a `key`, a `team` or an `org`."""
+        found: set[str] = set()
+        named = "".join(f" AND {name} = ?" for name in only)
+        for start in range(0, len(ids), MAX_IDS):
+            some = ids[start : start + MAX_IDS]
+            sql = f"SELECT id FROM requests WHERE id IN ({', '.join('?' * len(some))}){named}"
+            found |= {str(row[0]) for row in self.database.read(sql, *some, *only.values())}
+        return found
 
     def newest(self, limit: int, *, since: float) -> list[JsonObject]:
         """The newest requests of everybody since a moment (seconds since 1970)."""
@@ -148,7 +160,11 @@ class Requests:
         """Some steps of a request (`head`): its spans, or its calls, where it was passed through and has no other."""
         if head["spans"] or part:
             return self.spans(head["id"], part)
-        return of_attempts(head["trace"].get("attempts") or ())
+        steps = of_attempts(head["trace"].get("attempts") or ())
+        if len(steps) == 1 and not head["error"]:  # then all that was used is this call's
+            used = {name: head[name] for name in ("cost_usd", "prefill_tokens", "output_tokens")}
+            steps[0]["attributes"] |= used
+        return steps
 
     def spans(self, id: str, part: int) -> list[JsonObject]:
         """Some spans of a request, depth first; empty beyond the last part."""
@@ -168,28 +184,27 @@ class Requests:
     def _parts(found: JsonObject) -> int:
         return -(-int(found["spans"]) // SPANS_PER_PART)
 
-    def recent(self, org: str, limit: int, *, before: float | None = None, key: str | None = None) -> list[JsonObject]:
-        """The newest first, without their traces."""
-        sql = (
-            f"SELECT {LIST} FROM requests WHERE org = ? AND at < ?"
-            + (" AND key = ?" if key else "")
-            + " ORDER BY at DESC LIMIT ?"
-        )
-        values: list[SqlValue] = [org, self._clock() + 1 if before is None else before, *([key] if key else []), limit]
-        return [described(row) for row in self.database.read(sql, *values)]
+    def recent(
+        self, org: str, limit: int, *, before: float | None = None, only: Mapping[str, str] = EVERYBODY
+    ) -> list[JsonObject]:
+        """The newest first, without their traces; `only` of a `key` or a `team`."""
+        named = "".join(f" AND {name} = ?" for name in only)
+        sql = f"SELECT {LIST} FROM requests WHERE org = ? AND at < ?{named} ORDER BY at DESC LIMIT ?"
+        until = self._clock() + 1 if before is None else before
+        return [described(row) for row in self.database.read(sql, org, until, *only.values(), limit)]
 
     def usage(
-        self, org: str | None, *, since: float, until: float, by: str, key: str | None = None
+        self, org: str | None, *, since: float, until: float, by: str, only: Mapping[str, str] = EVERYBODY
     ) -> list[JsonObject]:
         """Sums for each value of `by`: org, model, key, team, api or day.
 
-        Of one organisation, or of all (`None`: for the operator alone). `unpriced` counts requests whose cost is not
-        known, `last_at` is when the last of them began.
+        Of one organisation, or of all (`None`: for the operator alone); `only` of a `key` or a `team`. `unpriced`
+        counts requests whose cost is not known, `last_at` is when the last of them began.
         """
         group = _GROUPS[by]
-        only = {"org": org, "key": key}
-        where = "".join(f" AND {name} = ?" for name, value in only.items() if value is not None)
-        values: list[SqlValue] = [since, until, *(value for value in only.values() if value is not None)]
+        bounds = {**({} if org is None else {"org": org}), **only}
+        where = "".join(f" AND {name} = ?" for name in bounds)
+        values: list[SqlValue] = [since, until, *bounds.values()]
         rows = self.database.read(
             f"SELECT {group}, count(*), sum(CASE WHEN error = '' THEN 0 ELSE 1 END), sum(prefill_tokens), "
             "sum(cached_tokens), "

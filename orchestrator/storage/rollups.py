@@ -23,6 +23,8 @@ FINE_DAYS = 3.0
 _GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 _LOG_GAMMA = math.log(_GAMMA)
 SMALLEST_S = 1e-6
+NOBODY = "(none)"
+"""Stands for no value: requests without a team, or that no model answered."""
 Z = 1.96
 Dimension = Literal["org", "team", "key", "model", "api", "start"]
 Measure = Literal["latency", "ttft"]
@@ -112,6 +114,7 @@ class RollupWindow:
     def where(self) -> tuple[str, list[SqlValue]]:
         """The condition, and its values."""
         only = {name: value for name in ("org", "team", "key", "model") if (value := getattr(self, name)) is not None}
+        only = {name: "" if value == NOBODY else value for name, value in only.items()}
         told = "span_s = ? AND start >= ? AND start < ?" + "".join(f" AND {name} = ?" for name in only)
         return told, [self.span_s, self.start, self.until, *only.values()]
 

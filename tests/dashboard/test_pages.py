@@ -11,7 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from orchestrator.cli import main
 from orchestrator.dashboard.routes import ROUTES
 from orchestrator.storage.account_types import NewKey
 from tests.dashboard.conftest import HOSTILE, Site
@@ -405,7 +407,12 @@ def test_an_exact_id_is_found_whatever_the_range(site: Site) -> None:
     with site.browser("member") as browser:
         answer = browser.get("/ui/traces", params={"q": f" {site.ids['named'].upper()} ", "range": "1h"})
         assert answer.headers["location"] == f"/ui/traces/{site.ids['named']}"
-        assert "No trace has the id" in browser.get("/ui/traces", params={"q": "f" * 32}).text
+        answer = browser.get("/ui/traces", params={"q": site.ids["named"][:12]})
+        assert answer.headers["location"] == f"/ui/traces/{site.ids['named']}"
+        for wrong in ("f" * 32, "ffff", "zz", site.ids["alone"], site.ids["stranger"][:10]):
+            page = browser.get("/ui/traces", params={"q": wrong}).text
+            assert "No trace that you may see has the id" in page
+            assert "/ui/traces/" not in page.replace("/ui/traces/'", "")
 
 
 def test_moments_of_other_zones_are_understood(site: Site) -> None:
@@ -503,6 +510,81 @@ def test_the_api_is_documented(site: Site) -> None:
     assert answer.status_code == 200
     assert "/v1/chat/completions" in answer.text
     assert "temperature" in answer.text
+
+
+def test_judged_answers_of_others_do_not_count(site: Site) -> None:
+    assert site.json("member", "/ui/quality").json()["judged"] == 1
+    assert site.json("team", "/ui/quality").json()["judged"] == 1  # the member is of this team
+    assert site.json("alone", "/ui/quality").json()["judged"] == 0
+    assert site.json("alone", "/ui/quality").json()["agreement"] is None
+
+
+def test_names_of_others_are_not_told(site: Site) -> None:
+    names = set(site.json("member", "/ui/traces").json()["names"].values())
+    assert names == {"ann", "acme", "search"}
+    assert "boss" not in site.json("team", "/ui/").text
+
+
+def test_requests_that_no_model_answered_are_found(site: Site) -> None:
+    found = site.json("organisation", "/ui/traces", model="(none)", limit="500").json()["traces"]
+    assert all(row["model"] == "" for row in found)
+    alone = site.json("organisation", "/ui/traces", team="(none)", limit="500").json()["traces"]
+    assert site.ids["alone"] in {row["id"] for row in alone}
+    assert site.ids["member"] not in {row["id"] for row in alone}
+
+
+def test_the_api_tells_a_team_what_its_pages_tell(site: Site) -> None:
+    def ids(key: str) -> set[str]:
+        return {row["id"] for row in site.run.get("/v1/traces", key=site.keys[key]).json()["data"]}
+
+    assert site.ids["member"] in ids("team")
+    assert site.ids["alone"] not in ids("team")
+    assert site.run.get(f"/v1/traces/{site.ids['member']}", key=site.keys["team"]).status_code == 200
+    assert site.run.get(f"/v1/traces/{site.ids['alone']}", key=site.keys["team"]).status_code == 404
+    assert site.run.get("/v1/usage", key=site.keys["team"]).json()["data"]
+
+
+def test_metrics_of_all_tenants_are_the_operators(site: Site) -> None:
+    assert site.run.get("/metrics", key=site.keys["organisation"]).status_code == 403
+    assert site.run.get("/metrics", key=site.keys["operator"]).status_code == 200
+
+
+def test_who_manages_may_look(site: Site) -> None:
+    site.keys["bare admin"] = site.run.new_key(name="bare admin", permissions=("admin",))
+    for path in ("/ui/", "/ui/traces", "/ui/keys"):
+        assert site.json("bare admin", path).status_code == 200
+
+
+def test_the_permission_of_a_team_needs_a_team(site: Site) -> None:
+    body = {"name": "teamless", "org": site.run.org, "permissions": ["team"]}
+    answer = site.run.post("/v1/admin/keys", body, key=site.keys["organisation"])
+    assert answer.status_code == 409
+    assert "for a key of a team" in answer.text
+
+
+def test_two_picked_traces_are_compared(site: Site) -> None:
+    with site.browser("member") as browser:
+        path = f"/ui/compare?pick={site.ids['member']}&pick={site.ids['named']}"
+        page = browser.get(path).text
+    assert site.ids["member"][:12] in page
+    assert site.ids["named"][:12] in page
+    assert "ann" in page
+
+
+def test_a_wrong_key_form_stays_filled(site: Site) -> None:
+    with site.browser("organisation") as browser:
+        token = token_of(browser.get("/ui/keys").text)
+        answer = browser.post("/ui/keys", data={"name": "my bot", "usd": "-3", "token": token})
+    assert answer.status_code == 400
+    assert 'value="my bot"' in answer.text
+
+
+def test_what_the_command_line_changes_is_in_the_audit_log(site: Site) -> None:
+    ran = CliRunner().invoke(main, ["orgs", "add", "hooli", "--config", str(site.run.config)])
+    assert ran.exit_code == 0, ran.output
+    entries = site.json("operator", "/ui/audit").json()["entries"]
+    entry = next(each for each in entries if each["action"] == "orchestrator orgs add")
+    assert (entry["name"], entry["detail"]["name"]) == ("command line", "hooli")
 
 
 def test_what_is_not_there_is_told(site: Site) -> None:

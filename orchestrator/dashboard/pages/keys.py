@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from orchestrator.dashboard.host import DashboardError, DashboardHost
 from orchestrator.dashboard.page import Page, PageRequest, Redirect, checked, link
@@ -10,6 +10,16 @@ from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.account_types import PERMISSIONS
 
 PERIODS = ("total", "month", "day")
+_MAY = {
+    "inference": "ask models, run pipelines",
+    "memory": "remember, recall and forget",
+    "feedback": "say how right an answer was",
+    "usage": "see what it spent",
+    "traces": "see its requests step by step",
+    "files": "files and batches",
+    "team": "see what all keys of its team did",
+    "admin": "manage the organisation",
+}
 _COUNTS = ("requests_per_minute", "tokens_per_minute", "concurrency")
 
 
@@ -42,12 +52,11 @@ async def _shown(page: PageRequest, made: JsonObject) -> Page:
     spent = {each.subject: each.spent_usd for each in await page.host.budgets(viewer)}
     data |= {"spent": spent, "can_change": viewer.may("admin"), "is_operator": viewer.role == "operator"}
     names = {each["id"]: each["name"] for each in (*data["orgs"], *data["teams"])}
-    extra = {"made": made, "names": names, "permissions": PERMISSIONS, "periods": PERIODS}
+    extra = {"made": made, "names": names, "permissions": _MAY, "periods": PERIODS, "problem": "", "filled": {}}
     return Page("keys.html", "Keys and budgets", {**data, **({"made": made} if made else {})}, extra)
 
 
-async def add_key(page: PageRequest) -> Page:
-    """Makes a key; its secret stands on this page and nowhere again."""
+async def _made(page: PageRequest) -> Page:
     form = page.form
     body: JsonObject = {"name": form.get("name", "").strip(), "org": form.get("org") or page.viewer.org or ""}
     if form.get("team"):
@@ -57,10 +66,24 @@ async def add_key(page: PageRequest) -> Page:
         body["permissions"] = chosen
     if (limits := _limits(form)) != {}:
         body["limits"] = limits
+    for name in ("models", "scopes"):
+        if named := [each.strip() for each in form.get(name, "").split(",") if each.strip()]:
+            body[name] = named
     if form.get("expires_in_days", "").strip():
         body["expires_in_days"] = _number(form["expires_in_days"], "expires_in_days")
     made = checked(await page.host.call(page.viewer, "POST", "/v1/admin/keys", body))
     return await _shown(page, {"name": made["name"], "key": made["key"], "what": "made"})
+
+
+async def add_key(page: PageRequest) -> Page:
+    """Makes a key; its secret stands on this page and nowhere again. What was wrong stands beside the form."""
+    try:
+        return await _made(page)
+    except DashboardError as error:
+        if page.wants_json or error.status not in (400, 404, 409):
+            raise
+        shown = await _shown(page, {})
+        return replace(shown, status=error.status, extra={**shown.extra, "problem": error.message, "filled": page.form})
 
 
 async def change_key(page: PageRequest) -> Page | Redirect:

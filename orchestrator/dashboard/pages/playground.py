@@ -42,6 +42,8 @@ def _body(page: PageRequest) -> JsonObject:
     if not question or len(question) > MAX_CHARS:
         raise DashboardError(400, "write a question first" if not question else "the question is too long")
     options: JsonObject = {"events": True, "explain": True}
+    if form.get("scope", "").strip():
+        options["scope"] = form["scope"].strip()
     if form.get("strategy"):
         options["strategy"] = form["strategy"]
     for name in ("quality", "max_cost_usd"):

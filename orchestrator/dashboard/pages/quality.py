@@ -23,14 +23,13 @@ async def quality(page: PageRequest) -> Page:
     """A reliability diagram of the range, the gap over time, agreement of drafts, and the promise with its audits."""
     engine = page.host.engine
     log = None if engine is None else engine.decisions
-    since = page.range.since
     data: JsonObject = {"range": {"name": page.range.name, "text": str(page.range)}, "keeps_decisions": log is not None}
     data |= {"judged": 0, "bins": [], "weeks": [], "sources": {}, "models": [], "agreement": None, "promise": None}
     drawn: JsonObject = {}
     if log is not None:
-        judged = await page.read(lambda: log.judged(since, page.viewer.scope_prefix, limit=MAX_JUDGED))
+        judged = await page.read(lambda: _judged(page, log))
         data |= await page.read(lambda: _calibration(judged))
-        data["agreement"] = await page.read(lambda: _agreement(log, since, page.viewer.scope_prefix))
+        data["agreement"] = await page.read(lambda: _agreement(page, log))
         if data["bins"]:
             points = [(each["stated"], each["right"], each["n"]) for each in data["bins"]]
             drawn["reliability"] = charts.reliability("Stated confidence against the share that was right", points)
@@ -50,6 +49,20 @@ async def quality(page: PageRequest) -> Page:
             "alarm_at": 1 / guard.audit.alpha,
         }
     return Page("quality.html", "Quality", data, {"charts": drawn})
+
+
+def _judged(page: PageRequest, log: DecisionLog) -> list[JudgedAnswer]:
+    """The judged answers that the viewer may see."""
+    found = log.judged(page.range.since, page.viewer.scope_prefix, limit=MAX_JUDGED)
+    seen = _seen(page, [each.id for each in found])
+    return [each for each in found if seen is None or each.id in seen]
+
+
+def _seen(page: PageRequest, ids: Sequence[str]) -> set[str] | None:
+    """Those that the viewer may see; `None` where the wall of the organisation is enough."""
+    if page.viewer.is_at_least("organisation"):
+        return None
+    return page.requests.among(ids, page.viewer.bounds)
 
 
 def _calibration(judged: Sequence[JudgedAnswer]) -> JsonObject:
@@ -95,11 +108,16 @@ def _week(number: int) -> str:
     return time.strftime("%d %b", time.gmtime(number * 7 * DAY_S))
 
 
-def _agreement(log: DecisionLog, since: float, prefix: str) -> JsonObject | None:
+def _agreement(page: PageRequest, log: DecisionLog) -> JsonObject | None:
     """How often drafts of different models said the same, where they can be compared; `None` where none can."""
     compared = agreed = 0
-    for decision in log.recent(MAX_DECISIONS):
-        if decision.at < since or not decision.scope.startswith(prefix):
+    prefix = page.viewer.scope_prefix
+    recent = [
+        each for each in log.recent(MAX_DECISIONS) if each.at >= page.range.since and each.scope.startswith(prefix)
+    ]
+    seen = _seen(page, [each.id for each in recent])
+    for decision in recent:
+        if seen is not None and decision.id not in seen:
             continue
         keys = {draft.model: draft.key for draft in decision.drafts if draft.is_comparable and not draft.is_revision}
         if len(keys) > 1:

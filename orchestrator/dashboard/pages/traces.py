@@ -20,6 +20,7 @@ PAGE = 50
 MAX_PAGE = 500
 MAX_OFFERED = 200
 _ID = re.compile(r"[0-9a-f]{32}")
+_BEGINNING = re.compile(r"[0-9a-f]{4,32}")
 _ORDERS: tuple[Order, ...] = ("newest", "cost", "latency")
 _EXACT = ("model", "api", "scope", "error")
 _OFFERED: tuple[Literal["model", "key", "team", "org", "api"], ...] = ("model", "key", "team", "org", "api")
@@ -28,10 +29,11 @@ _OFFERED: tuple[Literal["model", "key", "team", "org", "api"], ...] = ("model", 
 async def traces(page: PageRequest) -> Page | Redirect:
     """The list. An exact id is found whatever the range."""
     wanted = page.params.get("q", "").strip().lower()
-    if _ID.fullmatch(wanted):
+    if _BEGINNING.fullmatch(wanted):
         await page.host.flush()
-        if await page.read(lambda: _seen(page, wanted)) is not None:
-            return Redirect(link(f"/traces/{wanted}"))
+        found_ids = await page.read(lambda: page.requests.beginning_with(wanted, page.viewer.org))
+        if len(found_ids) == 1 and await page.read(lambda: _seen(page, found_ids[0])) is not None:
+            return Redirect(link(f"/traces/{found_ids[0]}"))
     chosen = _filter(page)
     await page.host.flush()
     limit = min(int(page.number("limit", PAGE) or PAGE), MAX_PAGE)
@@ -42,8 +44,8 @@ async def traces(page: PageRequest) -> Page | Redirect:
     data: JsonObject = {
         "range": {"name": page.range.name, "text": str(page.range), **page.range.query},
         "filter": {name: value for name, value in asdict(chosen).items() if value not in (None, False)},
-        "traces": [_outside(page, row) for row in found.rows],
-        "next": link("/traces", **{**page.params, "cursor": found.cursor}) if found.cursor else None,
+        "traces": [] if wanted else [_outside(page, row) for row in found.rows],
+        "next": link("/traces", **{**page.params, "cursor": found.cursor}) if found.cursor and not wanted else None,
         "searched_to": found.searched_to,
         "names": await account_names(page),
     }
@@ -102,19 +104,27 @@ async def trace(page: PageRequest) -> Page:
 
 
 async def compare(page: PageRequest) -> Page:
-    """Two requests side by side."""
+    """Two requests side by side: `a` and `b`, or two that were picked from the list."""
+    picked = [id for id in page.params.get("pick", "").split(",") if id]
     ids = [page.params.get(name, "").strip().lower() for name in ("a", "b")]
+    if len(picked) >= 2:
+        ids = picked[:2]
+    elif picked:
+        ids = [picked[0], ""]
     if not all(ids):
-        return Page("compare.html", "Compare", {"traces": []}, {"drawn": [], "ids": ids})
+        return Page("compare.html", "Compare", {"traces": []}, {"drawn": [], "ids": ids, "names": {}})
     both = [await _whole(page, id, 0) for id in ids]
-    return Page("compare.html", "Compare", {"traces": both}, {"drawn": [_drawn(one) for one in both], "ids": ids})
+    extra = {"drawn": [_drawn(one) for one in both], "ids": ids, "names": await account_names(page)}
+    return Page("compare.html", "Compare", {"traces": both}, extra)
 
 
 async def _whole(page: PageRequest, id: str, part: int) -> JsonObject:
     await page.host.flush()
     head = await page.read(lambda: _seen(page, id)) if _ID.fullmatch(id) else None
     if head is None:
-        remedy = "Its row may be gone (gateway.keep_days), or it is of another key"
+        remedy = "It may be too old to be kept, or of another key"
+        if page.viewer.is_local:
+            remedy = "orchestrator top lists the newest"
         raise DashboardError(404, f"there is no trace {id[:40]!r}", remedy=remedy, kind="not_found")
 
     def read() -> JsonObject:

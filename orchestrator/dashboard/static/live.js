@@ -13,7 +13,7 @@
   };
   const usd = (value) => (value === null ? "unknown" : `$${value.toFixed(value >= 1 ? 2 : 6)}`);
   const status = (row) =>
-    row.error ? [row.error, "bad"] : row.cached ? ["cached", ""] : row.escalated ? ["escalated", "warn"] : ["ok", "good"];
+    row.error ? [row.error, "bad"] : row.cached ? ["cached", ""] : row.escalated ? ["escalated", ""] : ["ok", "good"];
 
   const source = new EventSource(`${base}live/events`);
   source.onopen = () => { state.textContent = "up to date"; };

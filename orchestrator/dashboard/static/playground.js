@@ -10,14 +10,26 @@
   const results = {};
 
   const field = (panel, name) => panel.querySelector(`[name=${name}]`).value;
+  const shown = {
+    model: (v) => v,
+    verifier: (v) => `by ${v}`,
+    reason: (v) => v,
+    cost_usd: (v) => `$${v.toFixed(6)}`,
+    seconds: (v) => `${v.toFixed(2)} s`,
+    output_tokens: (v) => `${v} tokens written`,
+    records: (v) => `${v} facts`,
+    score: (v) => `score ${v.toFixed(2)}`,
+    passed: (v) => (v ? "passed" : "failed"),
+    confidence: (v) => `P(correct) ${(100 * v).toFixed(1)} %`,
+  };
   const described = (event) => {
-    const { kind, at_s: at, ...rest } = event;
-    const told = Object.entries(rest).filter(([, v]) => v !== null && v !== undefined && typeof v !== "object");
-    return `${at.toFixed(2)} s  ${kind}  ${told.map(([k, v]) => `${k} ${typeof v === "number" ? Number(v.toPrecision(4)) : v}`).join(", ")}`;
+    const told = Object.keys(shown).filter((name) => event[name] !== null && event[name] !== undefined);
+    return `${event.at_s.toFixed(2)} s  ${event.kind}: ${told.map((name) => shown[name](event[name])).join(", ")}`;
   };
   const body = (panel) => {
     const options = {};
     if (field(panel, "strategy")) options.strategy = field(panel, "strategy");
+    if (field(panel, "scope")) options.scope = field(panel, "scope");
     if (field(panel, "quality")) options.quality = Number(field(panel, "quality"));
     if (field(panel, "max_cost_usd")) options.budget = { usd: Number(field(panel, "max_cost_usd")) };
     const messages = [{ role: "user", content: form.question.value }];
@@ -45,7 +57,7 @@
     told.textContent = "asking";
     const began = performance.now();
     const asked = { question: form.question.value, system: form.system.value };
-    for (const name of ["model", "strategy", "quality", "max_cost_usd"]) asked[name] = field(panel, name);
+    for (const name of ["model", "strategy", "quality", "max_cost_usd", "scope"]) asked[name] = field(panel, name);
     const fail = (text) => { told.textContent = text; return { ...asked, error: text }; };
     const response = await fetch(`${base}playground/ask`, {
       method: "POST",
@@ -90,14 +102,15 @@
       if (details.confidence !== null) parts.push(`P(correct) ${(100 * details.confidence).toFixed(1)} %`);
       parts.push(details.cost_usd === null ? "price unknown" : `$${details.cost_usd.toFixed(6)}`);
     }
-    told.textContent = parts.join(" · ");
+    const summary = parts.join(" · ");
+    told.textContent = summary;
     if (details) {
       const link = document.createElement("a");
       link.href = `${base}traces/${details.trace_id}`;
       link.textContent = "its trace";
       told.append(" · ", link);
     }
-    return { ...asked, answer: answer.textContent, details };
+    return { ...asked, answer: answer.textContent, summary, trace: details?.trace_id };
   };
 
   form.addEventListener("submit", async (event) => {
@@ -129,10 +142,11 @@
     for (const [which, panel] of Object.entries(panels)) {
       const one = kept[which];
       if (!one) continue;
-      for (const name of ["model", "strategy", "quality", "max_cost_usd"]) {
+      for (const name of ["model", "strategy", "quality", "max_cost_usd", "scope"]) {
         if (one[name] !== undefined) panel.querySelector(`[name=${name}]`).value = one[name];
       }
       panel.querySelector(".stream").textContent = one.answer ?? one.error ?? "";
+      panel.querySelector(".told").textContent = one.summary ?? "";
       showCode(panel);
     }
   }

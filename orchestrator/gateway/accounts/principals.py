@@ -41,6 +41,11 @@ class Principal:
         """Whether the key has a permission."""
         return permission in self.permissions
 
+    @property
+    def seen_team(self) -> str | None:
+        """The team whose requests it may see, beside its own; `None` for its own alone."""
+        return self.team if "team" in self.permissions else None
+
     def may_use(self, model: str) -> bool:
         """Whether the key may use a model."""
         return self.models is None or _matches(self.models, model)

@@ -28,7 +28,8 @@ async def note_action(services: Services, call: ClientRequest, endpoint: Endpoin
     principal = getattr(call, "principal", None)
     if principal is None:
         return
-    subject = "/".join(call.params.values())
+    named = asked.get("name", "") if isinstance(asked, dict) else ""
+    subject = "/".join(call.params.values()) or str(named)
     entry = AuditEntry(
         call.at,
         principal.org,

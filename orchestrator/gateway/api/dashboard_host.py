@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _SCHEMA = "CREATE TABLE dashboard_secret (only BIGINT PRIMARY KEY, secret TEXT NOT NULL)"
 DAY_S = 86_400.0
-OF_THE_OPERATOR = frozenset(("usage", "traces"))  # what the operator looks at besides: traces hold no texts by default
+IMPLIED = frozenset(("usage", "traces"))  # what whoever sees more than a key of its own looks at
 
 
 class GatewayDashboardHost:
@@ -241,7 +241,7 @@ def viewer_of(principal: Principal) -> Viewer:
     """Who looks, by their key."""
     role = role_of(principal.permissions, is_operator=principal.is_operator, team=principal.team)
     org = None if principal.is_operator else principal.org
-    permissions = principal.permissions | (OF_THE_OPERATOR if principal.is_operator else frozenset())
+    permissions = principal.permissions | (frozenset() if role == "member" else IMPLIED)
     return Viewer(principal.key, principal.name, role, org, principal.team, permissions, principal.scopes)
 
 

@@ -115,12 +115,12 @@ async def _may_read(services: Services, principal: Principal, trace_id: str, sco
     org, _, name = scope.partition("/")
     if org != principal.org or not principal.may_touch(name):
         return False
-    own = _own(principal, {})
-    if own is None:
+    only = _whose(principal, {})
+    if not only:
         return True
     await services.recorder.flush()
-    found = await asyncio.to_thread(services.requests.find, principal.org, trace_id)
-    return found is not None and found["key"] == own
+    found = await asyncio.to_thread(services.requests.head, principal.org, trace_id)
+    return found is not None and _is_among(found, only)
 
 
 async def traces(services: Services, call: ClientRequest, query: JsonObject) -> None:
@@ -130,7 +130,7 @@ async def traces(services: Services, call: ClientRequest, query: JsonObject) -> 
         call.principal.org,
         query.get("limit", 100),
         before=query.get("before"),
-        key=_own(call.principal, query),
+        only=_whose(call.principal, query),
     )
     await call.reply_json({"object": "list", "data": [_outside(one) for one in found]})
 
@@ -139,7 +139,7 @@ async def trace(services: Services, call: ClientRequest, _: object) -> None:
     """Shows one request with its trace."""
     await services.recorder.flush()
     found = await asyncio.to_thread(services.requests.find, call.principal.org, call.params["id"])
-    if found is None or _own(call.principal, {}) not in (None, found["key"]):
+    if found is None or not _is_among(found, _whose(call.principal, {})):
         raise GatewayError(404, f"there is no trace {call.params['id']!r}", code="trace_not_found")
     await call.reply_json(_outside(found))
 
@@ -152,7 +152,7 @@ async def usage(services: Services, call: ClientRequest, query: JsonObject) -> N
     by = query.get("by", "model")
     org = await _used_by(services, call.principal, query)
     found = await asyncio.to_thread(
-        services.requests.usage, org, since=since, until=until, by=by, key=_own(call.principal, query)
+        services.requests.usage, org, since=since, until=until, by=by, only=_whose(call.principal, query)
     )
     await call.reply_json(
         {"since": since, "until": until, "by": by, "data": found, "budgets": await _budgets(services, call.principal)}
@@ -171,14 +171,19 @@ def _outside(served: JsonObject) -> JsonObject:
     return without_addresses({**served, "scope": served["scope"].partition("/")[2]})  # type: ignore[no-any-return]
 
 
-def _own(principal: Principal, query: JsonObject) -> str | None:
-    """Whose requests are told: those of the asked key.
+def _whose(principal: Principal, query: JsonObject) -> dict[str, str]:
+    """Whose requests are told, as columns with their values: those of the asked key.
 
-    Of its own alone to a key that does not manage its organisation.
+    Of its own alone to a key that neither manages its organisation nor sees its team.
     """
+    asked = {"key": query["key"]} if query.get("key") else {}
     if principal.may("admin"):
-        return query.get("key")
-    return principal.key
+        return asked
+    return {"key": principal.key} if principal.seen_team is None else {"team": principal.seen_team, **asked}
+
+
+def _is_among(found: JsonObject, only: dict[str, str]) -> bool:
+    return all(found[name] == value for name, value in only.items())
 
 
 async def _budgets(services: Services, principal: Principal) -> list[JsonObject]:
@@ -221,7 +226,9 @@ async def ready(services: Services, call: ClientRequest, _: object) -> None:
 
 
 async def metrics(services: Services, call: ClientRequest, _: object) -> None:
-    """Metrics in Prometheus' text format."""
+    """Metrics in Prometheus' text format: of all tenants, so that they are the operator's."""
+    if not call.principal.is_operator:
+        raise GatewayError(403, "only the operator's key may do this", code="permission_denied", should_retry=False)
     await services.recorder.flush()
     await services.limiter.book()
     names, left = await asyncio.to_thread(_accounts, services)
