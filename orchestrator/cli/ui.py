@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import config_option, reports_errors, stated_config
+from orchestrator.cli.options import as_json, config_option, reports_errors, stated_config
 from orchestrator.cli.pipelines import RUNS_PATH
 from orchestrator.cli.stores import TRACES_PATH, find_store, open_requests, whole_id
 
@@ -84,9 +85,17 @@ def local_host(config: Path | None, traces: str | None, runs_at: str) -> LocalDa
 @config_option
 @traces_option
 @runs_option
+@as_json
 @reports_errors
 def bundle(
-    ids: tuple[str, ...], newest: int, span: str, out: Path, config: Path | None, traces: str | None, runs_at: str
+    ids: tuple[str, ...],
+    newest: int,
+    span: str,
+    out: Path,
+    config: Path | None,
+    traces: str | None,
+    runs_at: str,
+    as_json: bool,
 ) -> None:
     """Write chosen traces and reports as a site that needs no server: for a pull request or an incident.
 
@@ -102,4 +111,7 @@ def bundle(
     if not chosen:
         raise click.UsageError("name traces with --trace ID, or say --newest 20")
     written = write_bundle(host, chosen, out, span=span)
+    if as_json:
+        click.echo(json.dumps({"files": [str(path) for path in written], "traces": chosen}, indent=2))
+        return
     click.echo(f"{len(written)} files in {out}: open {out / 'index.html'}", err=True)
