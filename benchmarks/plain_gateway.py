@@ -11,11 +11,12 @@ import orjson
 
 from orchestrator.cli import main
 from orchestrator.gateway.chat.provenance import Provenance
-from orchestrator.storage.requests import COLUMNS, Requests, ServedRequest, _values
+from orchestrator.storage.requests import COLUMNS, Requests, ServedRequest
+from orchestrator.storage.served_request import values_of
 
 
 def _add_rows_only(self: Requests, served: list[ServedRequest], policy: Any = None) -> None:
-    rows = [[*_values(one), orjson.dumps(one.trace or {}).decode()] for one in served]
+    rows = [[*values_of(one), orjson.dumps(one.trace or {}).decode()] for one in served]
     self.database.insert_many("requests", (*COLUMNS, "trace"), rows)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.options import as_json, config_option, reports_errors
+from orchestrator.cli.options import as_json, config_option, printable, reports_errors
 from orchestrator.cli.stores import open_requests, store_option
 from orchestrator.jsontypes import JsonObject
 
@@ -54,8 +54,9 @@ def show(found: JsonObject) -> None:
     click.echo(click.style(f"{'model':<26} {'requests':>8} {'failed':>7} {'spent':>11} {'mean time':>10}", bold=True))
     for row in sorted(found["models"], key=lambda row: -row["cost_usd"]):
         failed = formats.share(row["errors"] / row["requests"])
+        name = printable(row["model"] or "none")[:26]
         click.echo(
-            f"{(row['model'] or 'none')[:26]:<26} {row['requests']:>8,} {failed:>7} {formats.usd(row['cost_usd']):>11} "
+            f"{name:<26} {row['requests']:>8,} {failed:>7} {formats.usd(row['cost_usd']):>11} "
             f"{formats.seconds(row['mean_latency_s']):>10}"
         )
     click.echo()
@@ -63,6 +64,6 @@ def show(found: JsonObject) -> None:
         when = time.strftime("%H:%M:%S", time.gmtime(row["at"]))
         ended = row["error"] or ("cached" if row["cached"] else "escalated" if row["escalated"] else "ok")
         click.echo(
-            f"{when}  {row['id'][:12]}  {(row['model'] or 'none')[:16]:<16} {ended[:18]:<18} "
+            f"{when}  {row['id'][:12]}  {printable(row['model'] or 'none')[:16]:<16} {printable(ended)[:18]:<18} "
             f"{formats.usd(row['cost_usd']):>9} {formats.seconds(row['latency_s']):>8}"
         )

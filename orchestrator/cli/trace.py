@@ -8,7 +8,7 @@ from textwrap import fill
 
 import click
 
-from orchestrator.cli.options import as_json, config_option, reports_errors
+from orchestrator.cli.options import as_json, config_option, printable, reports_errors
 from orchestrator.cli.stores import open_requests, store_option, whole_id
 from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.spans import SPANS_PER_PART
@@ -45,7 +45,7 @@ def show(found: JsonObject, spans: list[JsonObject]) -> None:
     from orchestrator.dashboard.times import shown_time
 
     ended = found["error"] or ("from the cache" if found["cached"] else "answered")
-    by = f" by {found['model']}" if found["model"] and not found["error"] else ""
+    by = f" by {printable(found['model'])}" if found["model"] and not found["error"] else ""
     click.echo(click.style(found["id"], bold=True) + f"  {shown_time(found['at'])}")
     click.echo(
         f"{ended}{by} in {formats.seconds(found['latency_s'])} for {formats.usd(found['cost_usd'])}, "
@@ -56,7 +56,7 @@ def show(found: JsonObject, spans: list[JsonObject]) -> None:
         f"({found['cached_tokens']:,} cached), {found['output_tokens']:,} written"
     )
     if found["trace"].get("reason"):
-        click.echo(fill(found["trace"]["reason"], WIDTH))
+        click.echo(fill(printable(found["trace"]["reason"]), WIDTH))
     total = max([found["latency_s"], *(span["start_s"] + span["duration_s"] for span in spans), 1e-9])
     for span in spans:
         told = span.get("attributes", {})

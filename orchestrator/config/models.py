@@ -150,7 +150,7 @@ class OidcConfig(Strict):
     claim: str = "email"
     """The claim of the ID token that names a person."""
     keys: dict[str, str] = Field(min_length=1)
-    """Whose key a person acts with, by id or name: `{"ann@example.com": ann, "*@example.com": staff}`.
+    """Whose key a person acts with, by its id or as ORGANISATION/NAME: `{"*@example.com": acme/staff}`.
 
     Who is named counts before the patterns.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote, unquote
 
@@ -15,19 +14,18 @@ from starlette.types import Receive, Scope, Send
 
 from orchestrator.dashboard.forms import read_form
 from orchestrator.dashboard.host import DashboardError, DashboardHost
-from orchestrator.dashboard.origins import check_local, is_https
+from orchestrator.dashboard.origins import check_local, check_origin, is_https
 from orchestrator.dashboard.page import BASE, Page, PageRequest, PageRoute, Redirect
+from orchestrator.dashboard.problems import to_problem
 from orchestrator.dashboard.rendering import HEADERS, private_headers, render
 from orchestrator.dashboard.routes import ROUTES, STREAMS
 from orchestrator.dashboard.sessions import COOKIE, Session, read_session
 from orchestrator.dashboard.signing_in import SigningIn
 from orchestrator.dashboard.static_files import static_files, static_version
 from orchestrator.dashboard.viewer import Viewer
-from orchestrator.errors import OrchestratorError, StorageError
 from orchestrator.jsontypes import JsonValue
 
 SAID = "said"
-log = logging.getLogger(__name__)
 
 
 class Dashboard:
@@ -85,7 +83,7 @@ class Dashboard:
             except _NotSignedIn as refused:
                 return self._ask_to_sign_in(request, refused)
             except Exception as error:
-                return self._failed(request, viewer, _problem(error))
+                return self._failed(request, viewer, to_problem(error))
             if isinstance(made, Redirect):
                 return _redirect(request, made)
             assert isinstance(made, Page)
@@ -103,7 +101,7 @@ class Dashboard:
             except _NotSignedIn as refused:
                 return self._failed(request, None, refused.problem)
             except Exception as error:
-                return self._failed(request, None, _problem(error))
+                return self._failed(request, None, to_problem(error))
             headers = {**HEADERS, "cache-control": "no-cache", "x-accel-buffering": "no"}
             return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
@@ -118,7 +116,10 @@ class Dashboard:
                 remedy = f"The key {viewer.name!r} has no permission {route.permission!r}"
             raise DashboardError(403, "this page is not for this key", remedy=remedy, kind="forbidden")
         given = request.query_params
-        params = {name: ",".join(given.getlist(name)) if name == "pick" else given[name] for name in given}
+        params = {
+            name: (",".join(given.getlist(name)) if name == "pick" else given[name]).replace("\0", "") for name in given
+        }
+        form = {name: value.replace("\0", "") for name, value in form.items()}
         return PageRequest(self._host, viewer, params, dict(request.path_params), form, request.state.wants_json)
 
     def _shown(self, request: Request, viewer: Viewer, session: Session | None, page: Page) -> Response:
@@ -168,7 +169,9 @@ class Dashboard:
             raise _NotSignedIn("sign in to see this page")
         session = read_session(cookie, self._host.secret, self._host.clock())
         viewer = None if session is None else await self._host.viewer_of(session.key)
-        if viewer is None:
+        if session is None or viewer is None or not session.is_of(viewer.stamp):
+            raise _NotSignedIn("the session has ended: sign in again")
+        if await self._host.has_ended(session.nonce):
             raise _NotSignedIn("the session has ended: sign in again")
         return viewer, session
 
@@ -181,9 +184,7 @@ class Dashboard:
 
     async def _form(self, request: Request, session: Session | None) -> dict[str, str]:
         """What was filled in. Raises `DashboardError` where it does not come from a page of this session."""
-        site = request.headers.get("sec-fetch-site", "same-origin")
-        if site not in ("same-origin", "none"):
-            raise DashboardError(403, "this form comes from another site", kind="forbidden")
+        site = check_origin(request)
         form = await read_form(request)
         token = request.headers.get("x-form-token") or form.pop("token", "")
         if session is not None and not session.accepts(self._host.secret, token):
@@ -197,10 +198,12 @@ class Dashboard:
         try:
             _, session = await self._viewer(request)
             await self._form(request, session)
+            if session is not None:
+                await self._host.end_session(session.nonce, session.ends_at)
         except _NotSignedIn:
             pass
-        except DashboardError as error:
-            return self._failed(request, None, error)
+        except Exception as error:
+            return self._failed(request, None, to_problem(error))
         response = RedirectResponse(f"{BASE}/sign-in", 303, private_headers())
         response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=is_https(request))
         return response
@@ -253,19 +256,6 @@ class _NotSignedIn(Exception):
         self.problem = DashboardError(
             401, message, remedy="Sign in, or send a key as `authorization: Bearer KEY`", kind="not_signed_in"
         )
-
-
-def _problem(error: Exception) -> DashboardError:
-    """What a page says of an error; those of the package have a message for people."""
-    if isinstance(error, DashboardError):
-        return error
-    if isinstance(error, StorageError):
-        told = "the database cannot be read at the moment; it may be migrated or away"
-        return DashboardError(503, told, remedy="Look again in a moment", kind="storage")
-    if isinstance(error, OrchestratorError):
-        return DashboardError(400, error.message, remedy=error.remedy, kind=error.code)
-    log.exception("a page failed")
-    return DashboardError(500, "an error of the dashboard; the log of the gateway has it", kind="internal")
 
 
 def _accepts_json(request: Request) -> bool:

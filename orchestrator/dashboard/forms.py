@@ -8,6 +8,7 @@ import orjson
 from starlette.requests import Request
 
 from orchestrator.dashboard.host import DashboardError
+from orchestrator.dashboard.page import MOST
 
 MAX_FORM_BYTES = 1_000_000
 MAX_FIELDS = 200
@@ -36,3 +37,15 @@ async def read_form(request: Request) -> dict[str, str]:
         return dict(parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:
         raise DashboardError(400, "this is no form") from None
+
+
+def read_number(stated: str, name: str) -> float:
+    """A number of at least 0 from a field. Raises `DashboardError` (400) on what could be read in two ways, too."""
+    try:
+        value = float(stated) if "," not in stated and "_" not in stated else -1.0
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < MOST:
+        told = f"{name} must be a number of at least 0, not {stated[:40]!r}"
+        raise DashboardError(400, told, remedy="Write 1000.5: a point for decimals, nothing between thousands")
+    return value

@@ -131,8 +131,14 @@ class DashboardHost(Protocol):
     def oidc(self) -> OidcSettings | None:
         """The identity provider that people sign in with; `None` for keys alone."""
 
+    async def end_session(self, nonce: str, ends_at: float) -> None:
+        """Ends a session for good, whoever has its cookie."""
+
+    async def has_ended(self, nonce: str) -> bool:
+        """Whether a session was ended."""
+
     async def viewer_of_named(self, key: str) -> Viewer | None:
-        """The owner of a key by its id or its name; `None` where there is none that is valid."""
+        """The owner of a key by its id, or as ORGANISATION/NAME; `None` where there is none that is valid."""
 
     async def call(
         self, viewer: Viewer, method: str, path: str, body: JsonObject | None = None

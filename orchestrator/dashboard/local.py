@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from orchestrator.dashboard.host import BudgetState, DashboardError, ModelHealth, RunningRequest
 from orchestrator.dashboard.oidc_settings import OidcSettings
 from orchestrator.dashboard.viewer import Viewer
+from orchestrator.engine.trace_log import LOCAL_ORG
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.storage.comparisons import Comparisons
 from orchestrator.storage.database import Database
@@ -75,6 +76,13 @@ class LocalDashboardHost:
         """Nobody signs in here."""
         return self.viewer()
 
+    async def end_session(self, nonce: str, ends_at: float) -> None:
+        """There are no sessions here."""
+
+    async def has_ended(self, nonce: str) -> bool:
+        """There are no sessions here."""
+        return False
+
     async def viewer_of_named(self, key: str) -> Viewer | None:
         """Nobody signs in here."""
         return self.viewer()
@@ -83,12 +91,18 @@ class LocalDashboardHost:
         self, viewer: Viewer, method: str, path: str, body: JsonObject | None = None
     ) -> tuple[int, JsonObject]:
         """What the API of a gateway would answer of the memory; nothing else is there."""
+        if not path.startswith("/v1/memories"):
+            return 404, {"error": {"message": "only a gateway does this", "code": "not_found"}}
         if self.engine is None or self.engine.memory is None:
             return 404, {"error": {"message": "there is no memory here", "code": "no_memory"}}
         memory = self.engine.memory
         where, _, query = path.partition("?")
         given = dict(parse_qsl(query)) | {name: str(value) for name, value in (body or {}).items()}
-        return await asyncio.to_thread(_memory_call, memory, method, where, given)
+        reply = await asyncio.to_thread(_memory_call, memory, method, where, given)
+        if method == "DELETE" and reply[0] < 400:  # what was kept of its texts goes with it
+            scope = given.get("scope") or "default"
+            await asyncio.to_thread(self.requests.forget_texts, LOCAL_ORG, scope)
+        return reply
 
     def stream(self, viewer: Viewer, path: str, body: JsonObject) -> AsyncIterator[bytes]:
         """No model is asked from here."""

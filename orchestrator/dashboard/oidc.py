@@ -24,6 +24,7 @@ from orchestrator.jsontypes import JsonObject
 COOKIE = "orchestrator_oidc"
 FLOW_S = 600
 CACHED_S = 3_600.0
+FRESH_S = 60.0
 TIMEOUT_S = 15.0
 SIGNED_WITH = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
 
@@ -51,7 +52,7 @@ class SignInFlow:
         """The flow of a cookie; `None` where it is none."""
         try:
             state, nonce, verifier, next = json.loads(cookie)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
         return cls(str(state), str(nonce), str(verifier), str(next))
 
@@ -98,9 +99,15 @@ class IdentityProvider:
                 )
         except Exception as error:  # whatever the library makes of a provider's answer
             raise DashboardError(401, f"the identity provider gave no token: {error}"[:300], kind="refused") from None
-        claims = await self._checked(str(token.get("id_token", "")), flow, described)
+        id_token = str(token.get("id_token", ""))
+        try:
+            claims = await self._checked(id_token, flow, described)
+        except DashboardError:  # the provider may have other keys by now
+            if not self._forgets(described["jwks_uri"]):
+                raise
+            claims = await self._checked(id_token, flow, described)
         identity = claims.get(self.settings.claim)
-        if not identity or (self.settings.claim == "email" and claims.get("email_verified") is False):
+        if not identity or (self.settings.claim == "email" and claims.get("email_verified") not in (True, "true")):
             told = f"the identity provider does not vouch for a claim {self.settings.claim!r}"
             raise DashboardError(401, told, kind="refused")
         return str(identity)
@@ -126,6 +133,14 @@ class IdentityProvider:
                 401, f"the identity provider's token is wrong: {error}"[:300], kind="refused"
             ) from None
         return dict(token.claims)
+
+    def _forgets(self, url: str) -> bool:
+        """Forgets a document that was fetched more than a minute ago; false where it was fetched just now."""
+        at, _ = self._known.get(url, (0.0, {}))
+        if time.monotonic() - at < FRESH_S:
+            return False
+        self._known.pop(url, None)
+        return True
 
     async def _described(self) -> JsonObject:
         found = await self._fetched(f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration")

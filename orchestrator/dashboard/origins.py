@@ -19,6 +19,16 @@ def is_own_address(address: str) -> bool:
     return (address == BASE or address.startswith(f"{BASE}/")) and "\\" not in address and "//" not in address
 
 
+def check_origin(request: Request) -> str:
+    """Where a form comes from, as the browser says. Raises `DashboardError` (403) where that is another site."""
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    origin = request.headers.get("origin")
+    is_foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host", "")
+    if site not in ("same-origin", "none") or is_foreign:
+        raise DashboardError(403, "this form comes from another site", kind="forbidden")
+    return site
+
+
 def is_https(request: Request) -> bool:
     """Whether the browser speaks HTTPS, to us or to a proxy in front."""
     return request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"

@@ -19,6 +19,8 @@ from orchestrator.storage.rollups import RollupWindow
 
 T = TypeVar("T")
 BASE = "/ui"
+MOST = 1e9
+"""Of a number in an address: dollars, seconds, rows."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class PageRequest:
             value = float(stated)
         except ValueError:
             value = -1.0
-        if not 0 <= value < 1e12:
+        if not 0 <= value < MOST:
             raise DashboardError(400, f"{name} must be a number of at least 0, not {stated[:40]!r}")
         return value
 

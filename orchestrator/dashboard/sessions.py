@@ -26,15 +26,20 @@ class Session:
     key: str
     ends_at: float
     nonce: str
+    stamp: str = ""
 
     @classmethod
-    def begin(cls, key: str, now: float) -> Session:
-        """A new session."""
-        return cls(key, now + SESSION_S, secrets.token_urlsafe(16))
+    def begin(cls, key: str, now: float, stamp: str) -> Session:
+        """A new session; it lasts while the key has the secret that `stamp` is of."""
+        return cls(key, now + SESSION_S, secrets.token_urlsafe(16), hashlib.sha256(stamp.encode()).hexdigest()[:16])
+
+    def is_of(self, stamp: str) -> bool:
+        """Whether the key still has the secret that the session began with."""
+        return hmac.compare_digest(self.stamp, hashlib.sha256(stamp.encode()).hexdigest()[:16])
 
     def as_cookie(self, secret: bytes) -> str:
         """The value of its cookie."""
-        told = base64.urlsafe_b64encode(json.dumps([self.key, self.ends_at, self.nonce]).encode()).decode()
+        told = base64.urlsafe_b64encode(json.dumps([self.key, self.ends_at, self.nonce, self.stamp]).encode()).decode()
         return f"{told}.{_sign(secret, told)}"
 
     def form_token(self, secret: bytes) -> str:
@@ -52,10 +57,10 @@ def read_session(cookie: str, secret: bytes, now: float) -> Session | None:
     if not hmac.compare_digest(_sign(secret, told).encode(), signature.encode("utf-8", "replace")):
         return None
     try:
-        key, ends_at, nonce = json.loads(base64.urlsafe_b64decode(told))
+        key, ends_at, nonce, stamp = json.loads(base64.urlsafe_b64decode(told))
     except (ValueError, TypeError, binascii.Error):
         return None
-    return Session(str(key), float(ends_at), str(nonce)) if float(ends_at) > now else None
+    return Session(str(key), float(ends_at), str(nonce), str(stamp)) if float(ends_at) > now else None
 
 
 def _sign(secret: bytes, told: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
@@ -13,12 +14,15 @@ from orchestrator.dashboard.forms import read_form
 from orchestrator.dashboard.host import DashboardError, DashboardHost
 from orchestrator.dashboard.oidc import COOKIE as FLOW_COOKIE
 from orchestrator.dashboard.oidc import FLOW_S, IdentityProvider, SignInFlow
-from orchestrator.dashboard.origins import is_https, is_own_address, next_address
+from orchestrator.dashboard.origins import check_origin, is_https, is_own_address, next_address
 from orchestrator.dashboard.page import BASE
+from orchestrator.dashboard.problems import to_problem
 from orchestrator.dashboard.rendering import private_headers, render
 from orchestrator.dashboard.sessions import COOKIE, SESSION_S, Session
 from orchestrator.dashboard.viewer import Viewer
+from orchestrator.errors import ConfigError
 
+log = logging.getLogger(__name__)
 Around = Callable[[Request, Viewer | None, str], Mapping[str, object]]
 Failed = Callable[[Request, Viewer | None, DashboardError], Response]
 
@@ -48,25 +52,29 @@ class SigningIn:
 
     def _page(self, request: Request, problem: str, status: int) -> Response:
         wanted = next_address(request)
-        has_provider = self._host.oidc is not None
+        try:
+            has_provider = self._host.oidc is not None
+        except ConfigError as error:  # its secret cannot be read: keys still open the door
+            log.error("signing in with an identity provider is not offered: %s", error)
+            has_provider = False
         start = f"{BASE}/oidc/start?{urlencode({'next': wanted})}" if has_provider else ""
         values = {**self._around(request, None, "Sign in"), "problem": problem, "next": wanted, "oidc_start": start}
         return Response(render("sign_in.html", values), status, private_headers(), "text/html; charset=utf-8")
 
     async def _with_key(self, request: Request) -> Response:
         try:
-            if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-                raise DashboardError(403, "this form comes from another site", kind="forbidden")
+            check_origin(request)
             form = await read_form(request)
             viewer = await self._host.sign_in(form.get("key", "").strip())
-        except DashboardError as error:
-            if request.state.wants_json or error.status == 403:
-                return self._failed(request, None, error)
-            return self._page(request, error.message, error.status)
+        except Exception as error:
+            problem = to_problem(error)
+            if request.state.wants_json or problem.status not in (400, 401):
+                return self._failed(request, None, problem)
+            return self._page(request, problem.message, problem.status)
         return self._begin(request, viewer, form.get("next", ""))
 
     def _begin(self, request: Request, viewer: Viewer, wanted: str) -> Response:
-        session = Session.begin(viewer.key, self._host.clock())
+        session = Session.begin(viewer.key, self._host.clock(), viewer.stamp)
         response = RedirectResponse(wanted if is_own_address(wanted) else f"{BASE}/", 303, private_headers())
         response.set_cookie(
             COOKIE,
@@ -84,8 +92,8 @@ class SigningIn:
         try:
             provider, flow = self._asked(), SignInFlow.begin(next_address(request))
             response = RedirectResponse(await provider.start_url(flow, _back(request)), 303, private_headers())
-        except DashboardError as error:
-            return self._failed(request, None, error)
+        except Exception as error:
+            return self._failed(request, None, to_problem(error))
         response.set_cookie(
             FLOW_COOKIE,
             flow.as_cookie(),
@@ -109,8 +117,8 @@ class SigningIn:
             if viewer is None:
                 told = f"no key of this gateway is meant for {identity[:100]}"
                 raise DashboardError(403, told, remedy="Ask the operator to name one under gateway.oidc.keys")
-        except DashboardError as error:
-            return self._failed(request, None, error)
+        except Exception as error:
+            return self._failed(request, None, to_problem(error))
         response = self._begin(request, viewer, flow.next)
         response.delete_cookie(FLOW_COOKIE, path=f"{BASE}/oidc")
         return response

@@ -13,6 +13,8 @@ from orchestrator.dashboard.host import DashboardError
 
 RANGES = {"1h": 3_600.0, "24h": 86_400.0, "7d": 7 * 86_400.0, "30d": 30 * 86_400.0, "90d": 90 * 86_400.0}
 DEFAULT_RANGE = "7d"
+MAX_DAYS = 400
+LATEST = 32_503_680_000.0  # the year 3000
 _NUMBER = re.compile(r"\d{9,11}(\.\d+)?")
 
 
@@ -45,6 +47,8 @@ def read_range(params: dict[str, str], now: float) -> TimeRange:
         since = read_moment(params["since"], "since") if params.get("since") else until - RANGES[DEFAULT_RANGE]
         if since >= until:
             raise DashboardError(400, "the range ends before it begins", remedy="since must lie before until")
+        if until - since > MAX_DAYS * 86_400:
+            raise DashboardError(400, f"a range holds at most {MAX_DAYS} days", remedy="Move since nearer to until")
         return TimeRange(since, until)
     name = params.get("range") or DEFAULT_RANGE
     if name not in RANGES:
@@ -59,7 +63,9 @@ def read_moment(stated: str, name: str) -> float:
     for written in (stated, stated.replace(" ", "+")):  # an address turns the sign of a zone into a space
         try:
             moment = datetime.fromisoformat(written)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            if 0 <= found < LATEST:
+                return found
         except (ValueError, OverflowError):
             continue
     raise DashboardError(

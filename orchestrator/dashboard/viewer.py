@@ -23,6 +23,8 @@ class Viewer:
         permissions: What the key may do through the API.
         scopes: The memory scopes that the key is limited to, without its organisation (`None`: all); a last `*` stands
             for any ending.
+        models: The models that the key is limited to, in the same way.
+        stamp: Changes when the key gets another secret, which ends the sessions of the old one.
         is_local: Whether the store is this machine's own, with nobody signed in.
     """
 
@@ -33,7 +35,9 @@ class Viewer:
     team: str | None = None
     permissions: frozenset[str] = frozenset()
     scopes: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
     is_local: bool = False
+    stamp: str = ""
 
     def may(self, permission: str) -> bool:
         """Whether the key may do something; who sits at the machine may do all."""
@@ -57,9 +61,11 @@ class Viewer:
 
     def may_touch(self, scope: str) -> bool:
         """Whether a memory scope (without the organisation) is one of those that the key is limited to."""
-        return self.scopes is None or any(
-            scope.startswith(rule[:-1]) if rule.endswith("*") else scope == rule for rule in self.scopes
-        )
+        return _fits(self.scopes, scope)
+
+    def may_use(self, model: str) -> bool:
+        """Whether the key may ask a model."""
+        return _fits(self.models, model)
 
     @property
     def scope_prefix(self) -> str:
@@ -67,10 +73,18 @@ class Viewer:
         return f"{self.org}/" if self.org is not None and not self.is_local else ""
 
 
-def role_of(permissions: frozenset[str], *, is_operator: bool, team: str | None) -> Role:
-    """How far a key with these permissions sees."""
+def _fits(rules: tuple[str, ...] | None, name: str) -> bool:
+    return rules is None or any(name.startswith(r[:-1]) if r.endswith("*") else name == r for r in rules)
+
+
+def role_of(
+    permissions: frozenset[str], *, is_operator: bool, team: str | None, scopes: tuple[str, ...] | None = None
+) -> Role:
+    """How far a key with these permissions sees; one that is limited to memory scopes sees its own requests alone."""
     if is_operator:
         return "operator"
+    if scopes is not None:
+        return "member"
     if "admin" in permissions:
         return "organisation"
     return "team" if "team" in permissions and team is not None else "member"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator.engine.calls import tells_mistakes
 from orchestrator.engine.parts import EngineParts
 from orchestrator.engine.sync import blocking
+from orchestrator.engine.trace_log import LOCAL_ORG
 from orchestrator.errors import ConfigError, InvalidArgument, InvalidQuery
 from orchestrator.fleet.memory import writer_of
 
@@ -85,6 +86,9 @@ class MemoryMethods(EngineParts):
             await asyncio.to_thread(self._executor.online.log.forget, scope=scope)
         if ids is None and self._executor.students is not None:
             await asyncio.to_thread(self._executor.students.forget, scope)
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.flush)
+            await asyncio.to_thread(self.traces.requests.forget_texts, LOCAL_ORG, scope)
         return receipt
 
     remember_sync = blocking(remember)

@@ -85,6 +85,7 @@ class Orchestrator(ConversationMethods, RoutingMethods, MemoryMethods, OldMethod
         self.tools = ToolSet(settings.get("tools") or (), self.catalog)
         self.storage = EngineStorage.open(settings.get("storage"))
         self.traces = TraceLog.open(settings.get("traces"))
+        self._owns_traces = self.traces is not settings.get("traces")
         self._unkept = UnkeptRuns()
 
     @classmethod
@@ -211,8 +212,8 @@ class Orchestrator(ConversationMethods, RoutingMethods, MemoryMethods, OldMethod
             await self.catalog.aclose()
         if self.storage is not None:
             await asyncio.to_thread(self.storage.close)
-        if self.traces is not None:
-            await asyncio.to_thread(self.traces.close)
+        if self.traces is not None:  # one that was handed in may be shared: it is its maker's to close
+            await asyncio.to_thread(self.traces.close if self._owns_traces else self.traces.flush)
 
     async def __aenter__(self) -> Orchestrator:
         return self

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 import time
 import weakref
@@ -32,6 +33,7 @@ from orchestrator.types import Answer, Query
 LOCAL_ORG = "local"
 """Whose requests those of a program are; a gateway's belong to organisations."""
 WRITE_S = 0.25
+RETRY_S = 2.0
 MAX_WAITING = 10_000
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class TraceLog:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_closed = False
+        self._process = os.getpid()
         self.requests.forget(before=0.0, spans_before=time.time() - 86_400 * self.policy.keep_days)
         _open.add(self)
 
@@ -76,6 +79,8 @@ class TraceLog:
         """Takes the trace of a query that has ended; it is written soon after."""
         served = served_query(query, trace, answer, error, keeps_content=self.policy.content)
         served.key = self._program
+        if self._process != os.getpid():
+            self._begin_anew()
         with self._lock:
             if len(self._waiting) < MAX_WAITING:
                 self._waiting.append(served)
@@ -83,6 +88,13 @@ class TraceLog:
                 self._thread = threading.Thread(target=self._write_on, name="traces", daemon=True)
                 self._thread.start()
         self._wake.set()
+
+    def _begin_anew(self) -> None:
+        """In a child of `fork`: threads and locks are its parent's, and SQLite's connections must not be shared."""
+        self._process = os.getpid()
+        self._waiting, self._thread = [], None
+        self._lock, self._writing, self._wake = threading.Lock(), threading.Lock(), threading.Event()
+        self.requests = Requests(self.requests.database.reader())
 
     def flush(self) -> None:
         """Returns when all that was added before is written. Blocks."""
@@ -94,7 +106,9 @@ class TraceLog:
             try:
                 self.requests.add(taken, self.policy)
             except StorageError as error:  # an answer is never lost because its trace could not be written
-                log.error("traces were not kept", extra={"count": len(taken), "reason": str(error)})
+                log.error("traces are not kept yet: %s", error, extra={"count": len(taken)})
+                with self._lock:
+                    self._waiting = (taken + self._waiting)[-MAX_WAITING:]
 
     def close(self) -> None:
         """Writes what is left, and closes the database. Blocks."""
@@ -109,7 +123,7 @@ class TraceLog:
 
     def _write_on(self) -> None:
         while not self._is_closed:
-            self._wake.wait()
+            self._wake.wait(timeout=None if not self._waiting else RETRY_S)
             self._wake.clear()
             time.sleep(WRITE_S)
             if not self._is_closed:

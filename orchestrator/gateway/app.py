@@ -23,6 +23,7 @@ from orchestrator.backends.http.replicas import call_priority, endpoints_allowed
 from orchestrator.config.models import Config, load_config
 from orchestrator.dashboard.app import Dashboard
 from orchestrator.engine.orchestrator import Orchestrator
+from orchestrator.errors import StorageError
 from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.api import openapi
@@ -118,8 +119,16 @@ class Gateway:
 
     async def _dashboard(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._pages is None:
-            self._host = await asyncio.to_thread(GatewayDashboardHost, self.services)
-            self._pages = Dashboard(self._host)
+            try:
+                host = await asyncio.to_thread(GatewayDashboardHost, self.services)
+            except StorageError as error:
+                log.error("the dashboard cannot be shown: %s", error)
+                told = "the database of this gateway does not answer, or is being migrated"
+                problem = GatewayError(503, told, code="storage", retry_after_s=2.0)
+                await self._refuse(ClientRequest(scope, receive, send), None, problem, scope, receive, send)
+                return
+            if self._pages is None:  # another request may have been faster
+                self._host, self._pages = host, Dashboard(host)
         await self._pages(scope, receive, send)
 
     async def serve_inside(self, scope: Scope, receive: Receive, send: Send, key: str) -> None:

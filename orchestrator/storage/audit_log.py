@@ -21,6 +21,7 @@ CREATE INDEX audit_log_by_org ON audit_log (org, at);
 CREATE INDEX audit_log_by_time ON audit_log (at)
 """
 _COLUMNS = "id, at, org, key, name, action, subject, status, detail"
+MAX_SUBJECT = 200
 _HIDDEN = ("key", "secret", "token", "text", "content", "password")
 
 
@@ -52,17 +53,20 @@ class AuditLog:
     def add(self, entry: AuditEntry) -> None:
         """Keeps one entry."""
         shown = {name: value for name, value in entry.detail.items() if name not in _HIDDEN}
-        values = (entry.at, entry.org, entry.key, entry.name, entry.action, entry.subject, entry.status)
+        subject = entry.subject[:MAX_SUBJECT]
+        values = (entry.at, entry.org, entry.key, entry.name, entry.action, subject, entry.status)
         with self._database.writing() as run:
             marks = ", ".join("?" * 9)
             run(f"INSERT INTO audit_log ({_COLUMNS}) VALUES ({marks})", secrets.token_hex(8), *values, _short(shown))
 
-    def recent(self, org: str | None, *, limit: int = 100, before: float | None = None) -> list[JsonObject]:
-        """The newest first, of one organisation or of all (`None`)."""
-        values: list[SqlValue] = [self._clock() + 1 if before is None else before]
+    def recent(self, org: str | None, *, limit: int = 100, before: tuple[float, str] | None = None) -> list[JsonObject]:
+        """The newest first, of one organisation or of all (`None`); those before an entry's (moment, id)."""
+        at, id = (self._clock() + 1, "") if before is None else before
+        values: list[SqlValue] = [at, at, id]
         only = "" if org is None else " AND org = ?"
         values += [] if org is None else [org]
-        sql = f"SELECT {_COLUMNS} FROM audit_log WHERE at < ?{only} ORDER BY at DESC, id DESC LIMIT ?"
+        where = f"at <= ? AND (at < ? OR id < ?){only}"
+        sql = f"SELECT {_COLUMNS} FROM audit_log WHERE {where} ORDER BY at DESC, id DESC LIMIT ?"
         rows = self._database.read(sql, *values, limit)
         names = _COLUMNS.split(", ")
         return [{**dict(zip(names, row, strict=True)), "detail": json.loads(row[-1])} for row in rows]

@@ -29,12 +29,14 @@ class Database(ABC):
     """Thread-safe; calls block.
 
     `blob` is the type of byte columns, `locking` what a SELECT ends with to hold its rows until the transaction ends,
-    `clustered` what a CREATE TABLE ends with whose rows shall lie in the order of their key.
+    `clustered` what a CREATE TABLE ends with whose rows shall lie in the order of their key, `whole` how the whole part
+    of a positive number is written.
     """
 
     blob = "BLOB"
     locking = ""
     clustered = ""
+    whole = "CAST({} AS BIGINT)"
     where = ""
 
     @abstractmethod
@@ -156,6 +158,7 @@ class PostgresDatabase(Database):
 
     blob = "BYTEA"
     locking = " FOR UPDATE"
+    whole = "CAST(floor({}) AS BIGINT)"
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from orchestrator.errors import StorageError
 from orchestrator.storage.database import Database
 
-_LOCK = 0x6F72_6763  # of PostgreSQL's advisory locks: one process at a time prepares a schema
+LOCK = 0x6F72_6763  # of PostgreSQL's advisory locks: one process at a time prepares a schema
 
 
 def migrate(database: Database, part: str, migrations: Sequence[str]) -> None:
@@ -23,7 +23,7 @@ def migrate(database: Database, part: str, migrations: Sequence[str]) -> None:
     """
     with database.writing() as run:
         if database.locking:
-            run("SELECT pg_advisory_xact_lock(?)", _LOCK)
+            run("SELECT pg_advisory_xact_lock(?)", LOCK)
         run("CREATE TABLE IF NOT EXISTS parts (name TEXT PRIMARY KEY, version BIGINT NOT NULL)")
         found = run("SELECT version FROM parts WHERE name = ?", part)
         version = int(found[0][0]) if found else 0

@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -19,9 +18,14 @@ from orchestrator.budget import from_nano
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.storage import rollups
 from orchestrator.storage.database import Database, Row, Run, SqlValue, insert_rows
-from orchestrator.storage.migrations import migrate
+from orchestrator.storage.migrations import LOCK, migrate
 from orchestrator.storage.request_schema import request_schemas
 from orchestrator.storage.rollups import Rollups
+from orchestrator.storage.served_request import COLUMNS as COLUMNS
+from orchestrator.storage.served_request import LIST as LIST
+from orchestrator.storage.served_request import ServedRequest as ServedRequest
+from orchestrator.storage.served_request import described as described
+from orchestrator.storage.served_request import served_of, values_of
 from orchestrator.storage.spans import SPANS_PER_PART, nest, of_attempts, pack, pack_value, unpack
 from orchestrator.storage.trace_policy import TracePolicy
 
@@ -35,54 +39,11 @@ EVERYBODY: Mapping[str, str] = {}
 KEPT_ALWAYS: TracePolicy = TracePolicy()
 
 
-@dataclass(slots=True)
-class ServedRequest:
-    """One request as it was served.
-
-    `cost_nano` is `None` where a model has no known price; `cached` is "", "exact" or "semantic"; `error` a code, "" if
-    it was answered. `drafts` counts the answers that models wrote in a search (0: none was needed), `escalated` says
-    that more than one model wrote, `reference_nano` is what the strongest model would have cost, as the router expected
-    it. `spans` are those of `orchestrator.storage.spans`, `content` are texts, kept where the policy allows; `rounds`
-    makes those of its search (`orchestrator.search.outline`), in the thread that writes.
-    """
-
-    id: str
-    at: float
-    org: str
-    team: str | None
-    key: str
-    api: str
-    asked: str
-    model: str = ""
-    status: int = 0
-    prefill_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    cost_nano: int | None = 0
-    latency_s: float = 0.0
-    ttft_s: float | None = None
-    cached: str = ""
-    scope: str = ""
-    error: str = ""
-    confidence: float | None = None
-    drafts: int = 0
-    escalated: bool = False
-    simulated: bool = False
-    reference_nano: int | None = None
-    trace: Mapping[str, Any] | None = None
-    spans: Sequence[JsonObject] = ()
-    content: JsonObject | None = None
-    rounds: Callable[[], list[JsonObject]] | None = None
-
-
-_BESIDE = ("trace", "spans", "content", "rounds")
-COLUMNS = tuple(field.name for field in fields(ServedRequest) if field.name not in _BESIDE)
-LIST = ", ".join((*COLUMNS, "spans"))
 _GROUPS = {name: name for name in ("org", "model", "key", "api")} | {
     "team": "coalesce(team, '')",
-    "day": "CAST(at / 86400 AS BIGINT)",
 }
-_plain = attrgetter(*COLUMNS)
+_PART = ("request", "part", "at", "content")
+_TEXT = ("request", "at", "org", "scope", "content")
 
 
 class Requests:
@@ -97,25 +58,20 @@ class Requests:
 
     def add(self, served: list[ServedRequest], policy: TracePolicy = KEPT_ALWAYS) -> None:
         """Keeps them; what is kept already (the same id) stays as it is, so that nothing counts twice."""
-        with self.database.writing() as run:
-            rows = [[*_values(one), *_kept_spans(one, policy)] for one in served]
+        served = list({one.id: one for one in served}.values())
+        rows = [[*values_of(one), *_kept_spans(one, policy)] for one in served]
+        detailed = [one for one in served if one.spans and policy.keeps_spans(one)]
+        parts = [
+            [one.id, part, one.at, packed] for one in detailed for part, packed in pack(policy.spans_of(one.spans))
+        ]
+        parts += [[one.id, ROUNDS, one.at, pack_value(told)] for one in detailed if (told := _rounds_of(one))]
+        texts = _texts_of(served, policy)
+        with self.database.writing() as run:  # whatever takes long was done before: others wait for this
             new = insert_rows(run, "requests", (*COLUMNS, "spans", "trace"), rows, returning="id")
             fresh = {row[0] for row in new}
-            if len(fresh) != len(served):
-                served = [one for one in served if one.id in fresh]
-            rollups.add_up(run, served)
-            detailed = [one for one in served if one.spans and policy.keeps_spans(one)]
-            parts = [
-                [one.id, part, one.at, packed] for one in detailed for part, packed in pack(policy.spans_of(one.spans))
-            ]
-            parts += [[one.id, ROUNDS, one.at, pack_value(told)] for one in detailed if (told := _rounds_of(one))]
-            insert_rows(run, "trace_parts", ("request", "part", "at", "content"), parts)
-            if policy.content:
-                kept = [
-                    (one, policy.redacted(one.content)) for one in served if one.content and policy.keeps_spans(one)
-                ]
-                texts = [[one.id, one.at, one.org, one.scope, pack_value(text)] for one, text in kept if text]
-                insert_rows(run, "trace_contents", ("request", "at", "org", "scope", "content"), texts)
+            rollups.add_up(run, [one for one in served if one.id in fresh])
+            insert_rows(run, "trace_parts", _PART, [row for row in parts if row[0] in fresh])
+            insert_rows(run, "trace_contents", _TEXT, [row for row in texts if row[0] in fresh])
 
     def find(self, org: str | None, id: str) -> JsonObject | None:
         """A request by its id, with its whole trace; `None` if it is not there. `org=None` looks in all."""
@@ -169,7 +125,8 @@ class Requests:
     def spans(self, id: str, part: int) -> list[JsonObject]:
         """Some spans of a request, depth first; empty beyond the last part."""
         rows = self.database.read("SELECT content FROM trace_parts WHERE request = ? AND part = ?", id, part)
-        return unpack(bytes(rows[0][0])) if rows else []
+        found = _unpacked(id, rows[0][0]) if rows else []
+        return found if isinstance(found, list) else []
 
     def rounds(self, id: str) -> list[JsonObject]:
         """The rounds of its search (`orchestrator.search.outline`); empty where none was needed, or none are kept."""
@@ -178,7 +135,8 @@ class Requests:
     def content(self, id: str) -> JsonObject | None:
         """The texts of a request; `None` where they are not kept."""
         rows = self.database.read("SELECT content FROM trace_contents WHERE request = ?", id)
-        return unpack(bytes(rows[0][0])) if rows else None
+        found = _unpacked(id, rows[0][0]) if rows else None
+        return found if isinstance(found, dict) else None
 
     @staticmethod
     def _parts(found: JsonObject) -> int:
@@ -201,7 +159,7 @@ class Requests:
         Of one organisation, or of all (`None`: for the operator alone); `only` of a `key` or a `team`. `unpriced`
         counts requests whose cost is not known, `last_at` is when the last of them began.
         """
-        group = _GROUPS[by]
+        group = self.database.whole.format("at / 86400") if by == "day" else _GROUPS[by]
         bounds = {**({} if org is None else {"org": org}), **only}
         where = "".join(f" AND {name} = ?" for name in bounds)
         values: list[SqlValue] = [since, until, *bounds.values()]
@@ -247,10 +205,19 @@ class Requests:
     def forget_texts(self, org: str, scope: str) -> int:
         """Deletes the kept texts of requests in a scope and below it, because something in it was forgotten.
 
-        All of them: an answer may tell of what was forgotten in other words. Returns how many.
+        All of them, and their spans, whose feedback and errors may quote: an answer may tell of what was forgotten in
+        other words. Returns of how many requests there were texts.
         """
         below = f"{scope}/"
+        within = "org = ? AND (scope = ? OR substr(scope, 1, ?) = ?)"
         with self.database.writing() as run:
+            run(
+                f"DELETE FROM trace_parts WHERE part >= 0 AND request IN (SELECT id FROM requests WHERE {within})",
+                org,
+                scope,
+                len(below),
+                below,
+            )
             gone = run(
                 "DELETE FROM trace_contents WHERE org = ? AND (scope = ? OR substr(scope, 1, ?) = ?) RETURNING request",
                 org,
@@ -263,11 +230,13 @@ class Requests:
     def _backfill(self) -> None:
         """Sums up what an earlier version kept without sums; nothing where there are some, or nothing was kept."""
         with self.database.writing() as run:
+            if self.database.locking:  # one process at a time, as where tables are made
+                run("SELECT pg_advisory_xact_lock(?)", LOCK)
             if run("SELECT 1 FROM rollups LIMIT 1") or not run("SELECT 1 FROM requests LIMIT 1"):
                 return
             last: tuple[float, str] = (-1.0, "")
             while rows := _after(run, last):
-                rollups.add_up(run, [_served(row) for row in rows])
+                rollups.add_up(run, [served_of(row) for row in rows])
                 last = (float(rows[-1][1]), str(rows[-1][0]))
 
 
@@ -282,20 +251,26 @@ def _after(run: Run, last: tuple[float, str]) -> list[Row]:
     )
 
 
-def _served(row: Row) -> ServedRequest:
-    found = ServedRequest(*row)
-    found.escalated, found.simulated = bool(found.escalated), bool(found.simulated)
-    return found
-
-
-def _values(one: ServedRequest) -> list[JsonValue]:
-    """The values of its columns: a truth value is a number in every database."""
-    return [int(value) if isinstance(value, bool) else value for value in _plain(one)]
-
-
 def _kept_spans(one: ServedRequest, policy: TracePolicy) -> tuple[int, str]:
     """How many spans are kept of it, and the head of its trace."""
-    return len(one.spans) if policy.keeps_spans(one) else 0, orjson.dumps(one.trace or {}).decode()
+    return len(one.spans) if policy.keeps_spans(one) else 0, orjson.dumps(one.trace or {}).decode().replace(
+        "\\u0000", "\\ufffd"
+    )
+
+
+def _texts_of(served: Sequence[ServedRequest], policy: TracePolicy) -> list[list[Any]]:
+    if not policy.content:
+        return []
+    kept = [(one, policy.redacted(one.content)) for one in served if one.content and policy.keeps_spans(one)]
+    return [[one.id, one.at, one.org, one.scope, pack_value(text)] for one, text in kept if text]
+
+
+def _unpacked(id: str, stored: bytes) -> JsonValue:
+    try:
+        return unpack(bytes(stored))
+    except (zlib.error, ValueError):  # of a damaged file: the request's row can still be looked at
+        log.error("what is kept of a request cannot be read", extra={"request": id})
+        return None
 
 
 def _rounds_of(one: ServedRequest) -> list[JsonObject]:
@@ -304,16 +279,3 @@ def _rounds_of(one: ServedRequest) -> list[JsonObject]:
     except Exception:  # a request is counted, whatever cannot be told of it
         log.exception("the rounds of a search are not kept", extra={"request": one.id})
         return []
-
-
-def described(row: Row) -> JsonObject:
-    """A row of `LIST` as JSON values."""
-    found = dict(zip((*COLUMNS, "spans"), row, strict=True))
-    nano, reference = found.pop("cost_nano"), found.pop("reference_nano")
-    return {
-        **found,
-        "escalated": bool(found["escalated"]),
-        "simulated": bool(found["simulated"]),
-        "cost_usd": None if nano is None else from_nano(int(nano)),
-        "reference_usd": None if reference is None else from_nano(int(reference)),
-    }

@@ -5,6 +5,7 @@ A trace of 50,000 spans opens as fast as one of six, because only the part that 
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -53,13 +54,18 @@ def nest(spans: Iterable[JsonMapping]) -> list[JsonObject]:
 
 
 def without_content(spans: Iterable[JsonMapping]) -> list[JsonObject]:
-    """The same spans without what quotes a model."""
+    """The same spans without what quotes a model, or a server that may quote the prompt: of an error stays its kind."""
     return [
-        {**span, "attributes": {k: v for k, v in span["attributes"].items() if k not in _CONTENT}}
-        if any(name in span.get("attributes", ()) for name in _CONTENT)
+        {**span, "attributes": {k: _kind(k, v) for k, v in span["attributes"].items() if k not in _CONTENT}}
+        if any(name in span.get("attributes", ()) for name in (*_CONTENT, "error"))
         else dict(span)
         for span in spans
     ]
+
+
+def _kind(name: str, value: JsonValue) -> JsonValue:
+    """Of an error who failed and with which status (`small: HTTP 400`): what follows are a server's own words."""
+    return ": ".join(str(value).split(": ")[:2])[:120] if name == "error" else value
 
 
 def of_attempts(attempts: Sequence[JsonMapping], *, first: int = 0, start: float = 0.0) -> list[JsonObject]:
@@ -97,6 +103,37 @@ def pack_value(value: object) -> bytes:
 def unpack(stored: bytes) -> JsonValue:
     """The JSON value that `pack_value` stored."""
     return orjson.loads(stored if stored[:1] in b"[{" else zlib.decompress(stored))
+
+
+def clean_span(span: object) -> JsonObject:
+    """A span as pages show it: whatever it holds, its fields are of their kinds."""
+    given = span if isinstance(span, dict) else {}
+    told = given.get("attributes")
+    attributes: JsonObject = dict(told) if isinstance(told, dict) else {}
+    for name in ("cost_usd", "score", "prefill_tokens", "output_tokens", "records", "tokens"):
+        if name in attributes and not _is_number(attributes[name]):
+            del attributes[name]
+    options = attributes.get("options")
+    attributes["options"] = [
+        {"cost_usd": None, "latency_s": None, "rejected": "", **each}
+        for each in (options if isinstance(options, list) else ())
+        if isinstance(each, dict) and isinstance(each.get("model"), str) and _is_number(each.get("p"))
+    ]
+    numbers = {
+        name: float(given[name]) if _is_number(given.get(name)) else 0.0 for name in ("start_s", "duration_s", "depth")
+    }
+    called = given.get("name")
+    return {
+        **given,
+        **numbers,
+        "depth": int(numbers["depth"]),
+        "name": called if isinstance(called, str) else "step",
+        "attributes": attributes,
+    }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def count_drafts(spans: Iterable[JsonMapping]) -> tuple[int, bool]:

@@ -58,17 +58,25 @@ class TracePolicy:
     def redacted(self, content: JsonObject | None) -> JsonObject | None:
         """The texts as they may be kept; `None` where the hook fails: what it did not see is not kept."""
         try:
-            return None if content is None else {name: self._cleared(value) for name, value in content.items()}
-        except Exception:
+            return (
+                None
+                if content is None
+                else {name: self._cleared(value, names=name == "question") for name, value in content.items()}
+            )
+        except (Exception, SystemExit):
             log.exception("the texts of a request are not kept: traces.redact failed")
             return None
 
-    def _cleared(self, value: JsonValue) -> JsonValue:
-        if isinstance(value, str):
-            short = value if len(value) <= MAX_TEXT_CHARS else f"{value[:MAX_TEXT_CHARS]} [{len(value):,} characters]"
-            return short if self.redact is None else str(self.redact(short))
+    def _name(self, name: object, is_a_clients: bool) -> str:
+        """A name in a mapping: ours hold nothing to hide, those of a client's JSON may."""
+        return str(name) if self.redact is None or not is_a_clients else str(self.redact(str(name)))
+
+    def _cleared(self, value: JsonValue, *, names: bool = False) -> JsonValue:
+        if isinstance(value, str):  # the hook sees the whole text: what is cut off could split what it looks for
+            whole = value if self.redact is None else str(self.redact(value))
+            return whole if len(whole) <= MAX_TEXT_CHARS else f"{whole[:MAX_TEXT_CHARS]} [{len(whole):,} characters]"
         if isinstance(value, dict):
-            return {name: self._cleared(each) for name, each in value.items()}
+            return {self._name(name, names): self._cleared(each, names=names) for name, each in value.items()}
         if isinstance(value, list | tuple):
-            return [self._cleared(each) for each in value]
+            return [self._cleared(each, names=names) for each in value]
         return value

@@ -93,7 +93,7 @@ def gateway(tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch)
         "issuer": provider.url,
         "client_id": "gateway",
         "client_secret": "env:OIDC_SECRET",
-        "keys": {"boss@example.com": "nobody", "*@example.com": "staff"},
+        "keys": {"boss@example.com": "acme/nobody", "*@example.com": "acme/staff"},
     }
     with running_gateway(tmp_path, gateway={"oidc": oidc}) as run:
         run.accounts.add_key(NewKey("staff", run.org))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import time
 from html.parser import HTMLParser
@@ -366,7 +367,7 @@ def test_addresses_of_providers_are_the_operators_business(tmp_path: Path) -> No
         message = "connect to https://inner.example.internal:8443/v1 failed"
         await reply(send, 500, {"error": {"message": message}})
 
-    with running_gateway(tmp_path, away) as run:
+    with running_gateway(tmp_path, away, traces={"content": True}) as run:
         id = run.chat(model="auto", orchestrator={"strategy": "self_consistency"}).headers.get(
             "x-orchestrator-trace-id"
         )
@@ -496,13 +497,14 @@ def test_live_tells_of_what_ended(site: Site) -> None:
     headers = {"authorization": f"Bearer {site.keys['member']}"}
     with httpx.stream("GET", site.run.url + "/ui/live/events", headers=headers, trust_env=False, timeout=10) as events:
         lines = events.iter_lines()
-        assert next(lines) == "retry: 2000"
+        assert next(lines) == "retry: 500"
         first = next(line for line in lines if line.startswith("data: "))
         id = site.run.chat("Hello again", model="small", key=site.keys["member"]).headers["x-orchestrator-trace-id"]
         assert id not in first
         other = site.run.chat("Hello", model="small", key=site.keys["alone"]).headers["x-orchestrator-trace-id"]
         found = next(line for line in lines if id in line)
         assert other not in found
+        assert set(json.loads(found.removeprefix("data: "))["names"].values()) == {"ann"}
 
 
 def test_the_api_is_documented(site: Site) -> None:

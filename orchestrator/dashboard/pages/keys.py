@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
+from orchestrator.dashboard.forms import read_number
 from orchestrator.dashboard.host import DashboardError, DashboardHost
 from orchestrator.dashboard.page import Page, PageRequest, Redirect, checked, link
 from orchestrator.jsontypes import JsonObject
@@ -70,7 +71,7 @@ async def _made(page: PageRequest) -> Page:
         if named := [each.strip() for each in form.get(name, "").split(",") if each.strip()]:
             body[name] = named
     if form.get("expires_in_days", "").strip():
-        body["expires_in_days"] = _number(form["expires_in_days"], "expires_in_days")
+        body["expires_in_days"] = read_number(form["expires_in_days"], "expires_in_days")
     made = checked(await page.host.call(page.viewer, "POST", "/v1/admin/keys", body))
     return await _shown(page, {"name": made["name"], "key": made["key"], "what": "made"})
 
@@ -91,7 +92,7 @@ async def change_key(page: PageRequest) -> Page | Redirect:
     id, action = page.names["id"], page.form.get("action", "")
     path = f"/v1/admin/keys/{id}"
     if action == "rotate":
-        grace = _number(page.form.get("grace_hours") or "0", "grace_hours") * 3_600
+        grace = read_number(page.form.get("grace_hours") or "0", "grace_hours") * 3_600
         made = checked(await page.host.call(page.viewer, "POST", f"{path}/rotate", {"grace_seconds": grace}))
         return await _shown(page, {"name": made["name"], "key": made["key"], "what": "rotated"})
     if action == "revoke":
@@ -133,7 +134,7 @@ def _limits(form: object, *, clears: bool = False) -> JsonObject:
     assert isinstance(form, dict)
     found: JsonObject = {}
     if (usd := str(form.get("usd", "")).strip()) != "":
-        found["usd"] = _number(usd, "usd")
+        found["usd"] = read_number(usd, "usd")
     elif clears and "usd" in form:
         found["usd"] = None
     if form.get("period") in PERIODS and ("usd" in found or clears):
@@ -141,17 +142,7 @@ def _limits(form: object, *, clears: bool = False) -> JsonObject:
     for name in _COUNTS:
         stated = str(form.get(name, "")).strip()
         if stated:
-            found[name] = int(_number(stated, name))
+            found[name] = int(read_number(stated, name))
         elif clears and name in form:
             found[name] = None
     return found
-
-
-def _number(stated: str, name: str) -> float:
-    try:
-        value = float(stated.replace(",", "."))
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e12:
-        raise DashboardError(400, f"{name} must be a number of at least 0, not {stated[:40]!r}")
-    return value

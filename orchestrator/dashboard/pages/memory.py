@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlencode
 
-from orchestrator.dashboard.host import DashboardHost
+from orchestrator.dashboard.host import DashboardError, DashboardHost
 from orchestrator.dashboard.page import Page, PageRequest, checked, link
 from orchestrator.jsontypes import JsonObject
 
 PAGE = 50
+_ID = re.compile(r"[0-9]{1,15}", re.ASCII)
 BUDGET_TOKENS = 1_000
 MAX_HISTORY = 50
 
@@ -25,14 +27,14 @@ async def memory(page: PageRequest) -> Page:
     query, wanted = page.params.get("q", "").strip(), page.params.get("id", "")
     data: JsonObject = {"scopes": scopes, "scope": scope, "query": query, "records": [], "next": None}
     data |= {"found": None, "record": None, "summaries": []}
-    if wanted.isdigit():
+    if _ID.fullmatch(wanted):
         data["record"] = await _record(page, scope, int(wanted))
     elif query:
         body = {"query": query, "scope": scope, "token_budget": BUDGET_TOKENS}
         data["found"] = checked(await page.host.call(page.viewer, "POST", "/v1/memories/search", body))
     elif scopes:
         after = page.params.get("after", "0")
-        asked = urlencode({"scope": scope, "limit": PAGE, "after": after if after.isdigit() else "0"})
+        asked = urlencode({"scope": scope, "limit": PAGE, "after": after if _ID.fullmatch(after) else "0"})
         listed = checked(await page.host.call(page.viewer, "GET", f"/v1/memories?{asked}"))
         data["records"] = listed["data"]
         if listed["has_more"]:
@@ -103,7 +105,11 @@ async def forget(page: PageRequest) -> Page:
     """Forgets one record, or a whole scope; the page is the receipt."""
     scope, id = page.form.get("scope", ""), page.form.get("id", "")
     asked = urlencode({"scope": scope})
-    path = f"/v1/memories/{int(id)}?{asked}" if id.isdigit() else f"/v1/memories?{asked}"
+    if not scope or ("id" in page.form) == (page.form.get("whole") == "1"):
+        raise DashboardError(400, "name a scope, and either a record or the whole of it")
+    if "id" in page.form and not _ID.fullmatch(id):
+        raise DashboardError(400, f"{id[:40]!r} is no record")
+    path = f"/v1/memories/{id}?{asked}" if "id" in page.form else f"/v1/memories?{asked}"
     receipt = checked(await page.host.call(page.viewer, "DELETE", path))
     told = {"receipt": receipt, "scope": scope, "at": page.now, "by": page.viewer.name}
     return Page("forgotten.html", "Forgotten", told)

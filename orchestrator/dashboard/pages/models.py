@@ -24,7 +24,8 @@ async def models(page: PageRequest) -> Page:
         )
 
     sums, latency, ttft = await page.read(read)
-    fleet = {} if engine is None else engine.backends
+    usable = {} if engine is None else engine.backends
+    fleet = {name: each for name, each in usable.items() if page.viewer.may_use(name)}
     names = [*fleet, *(name for name in sums if name and name not in fleet)]
     found = []
     for name in names:

@@ -98,8 +98,11 @@ def _charts(data: JsonObject, window: RollupWindow) -> JsonObject:
 
     def series(field: str) -> list[tuple[str, list[float]]]:
         found = [(name or "none", [spent.get((at, name), {}).get(field, 0.0) for at in starts]) for name in models]
-        rest = [sum(row[field] for (when, name), row in spent.items() if when == at and name not in models)
-                for at in starts]  # fmt: skip
+        others = dict.fromkeys(starts, 0.0)
+        for (at, name), row in spent.items():
+            if name not in models and at in others:
+                others[at] += row[field]
+        rest = [others[at] for at in starts]
         return [*found, (OTHERS, rest)] if any(rest) else found
 
     times = data["latency_over_time"]

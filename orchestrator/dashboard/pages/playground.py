@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import orjson
 
 from orchestrator.config.names import STRATEGY_NAMES
+from orchestrator.dashboard.forms import read_number
 from orchestrator.dashboard.host import DashboardError, DashboardHost
 from orchestrator.dashboard.page import Page, PageRequest, Redirect, link
 from orchestrator.jsontypes import JsonObject
@@ -24,6 +25,7 @@ async def playground(page: PageRequest) -> Page:
     """The form, and the comparisons that this key kept."""
     engine = page.host.engine
     models = ["auto", *(f"auto:{name}" for name in ("cheap", "best")), *(engine.backends if engine is not None else ())]
+    models = [name for name in models if name.startswith("auto") or page.viewer.may_use(name)]
     saved = await page.read(lambda: page.host.comparisons.of(page.viewer.key, limit=SHOWN))
     shown = next((each for each in saved if each["id"] == page.params.get("saved")), None)
     data: JsonObject = {"models": models, "strategies": list(STRATEGY_NAMES), "saved": saved, "shown": shown}
@@ -48,12 +50,8 @@ def _body(page: PageRequest) -> JsonObject:
         options["strategy"] = form["strategy"]
     for name in ("quality", "max_cost_usd"):
         if form.get(name, "").strip():
-            try:
-                options["budget" if name == "max_cost_usd" else name] = (
-                    {"usd": float(form[name])} if name == "max_cost_usd" else float(form[name])
-                )
-            except ValueError:
-                raise DashboardError(400, f"{name} must be a number, not {form[name][:40]!r}") from None
+            value = read_number(form[name], name)
+            options["budget" if name == "max_cost_usd" else name] = {"usd": value} if name == "max_cost_usd" else value
     messages = [{"role": "system", "content": form["system"]}] if form.get("system", "").strip() else []
     return {
         "model": form.get("model") or "auto",
@@ -70,10 +68,18 @@ async def save(page: PageRequest) -> Redirect:
         content = orjson.loads(page.form.get("comparison", ""))
     except orjson.JSONDecodeError:
         raise DashboardError(400, "this is no comparison") from None
-    if not isinstance(content, dict) or len(page.form["comparison"]) > MAX_CHARS:
+    if not _is_comparison(content) or len(page.form["comparison"]) > MAX_CHARS:
         raise DashboardError(400, "this is no comparison, or too long a one")
     id = await page.read(lambda: page.host.comparisons.add(page.viewer.key, content))
     return Redirect(link("/playground", saved=id), "The comparison is kept.")
+
+
+def _is_comparison(content: object) -> bool:
+    """Whether it is as the page's script makes it: a question, and what two panels held."""
+    if not isinstance(content, dict) or not isinstance(content.get("question"), str):
+        return False
+    panels = [content.get(name) for name in ("a", "b")]
+    return all(panel is None or isinstance(panel, dict) for panel in panels)
 
 
 async def delete(page: PageRequest) -> Redirect:

@@ -12,6 +12,7 @@ from orchestrator.dashboard import charts, formats
 from orchestrator.dashboard.page import Page, PageRequest
 from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.request_search import list_requests
+from orchestrator.storage.spans import clean_span
 
 MAX_REPLAYED = 500
 THRESHOLDS = tuple(round(0.5 + step / 100, 2) for step in range(50))
@@ -64,12 +65,14 @@ def _routed(page: PageRequest) -> list[RoutedRequest]:
         some = list_requests(page.requests.database, wanted, limit=MAX_REPLAYED, cursor=cursor)
         for row in some.rows:
             if row["spans"] and row["reference_usd"] is not None and not row["error"]:
-                spans = page.requests.spans(row["id"], 0)
-                options = next((s.get("attributes", {}).get("options") for s in spans if s["name"] == "route"), None)
+                spans = map(clean_span, page.requests.spans(row["id"], 0))
+                options: list[JsonObject] = next(
+                    (s["attributes"]["options"] for s in spans if s["name"] == "route"), []
+                )
                 usable = tuple(
                     (each["model"], each["p"], each["cost_usd"], each["latency_s"])
-                    for each in options or ()
-                    if each["cost_usd"] is not None and each["p"] > 0
+                    for each in options
+                    if each["cost_usd"] is not None and each["latency_s"] is not None and each["p"] > 0
                 )
                 if usable:
                     found.append(RoutedRequest(row["id"], usable, row["model"], {}))

@@ -14,10 +14,11 @@ from orchestrator.dashboard.page import Page, PageRequest, Redirect, link
 from orchestrator.jsontypes import JsonObject
 from orchestrator.search.outline import texts_of
 from orchestrator.storage.request_search import ANY, Order, RequestFilter, list_requests
-from orchestrator.storage.spans import CALLS, SPANS_PER_PART
+from orchestrator.storage.spans import CALLS, SPANS_PER_PART, clean_span
 
 PAGE = 50
 MAX_PAGE = 500
+MAX_LINES = 200
 MAX_OFFERED = 200
 _ID = re.compile(r"[0-9a-f]{32}")
 _BEGINNING = re.compile(r"[0-9a-f]{4,32}")
@@ -36,7 +37,7 @@ async def traces(page: PageRequest) -> Page | Redirect:
             return Redirect(link(f"/traces/{found_ids[0]}"))
     chosen = _filter(page)
     await page.host.flush()
-    limit = min(int(page.number("limit", PAGE) or PAGE), MAX_PAGE)
+    limit = min(max(int(page.number("limit", PAGE) or PAGE), 1), MAX_PAGE)
     found = await page.read(
         lambda: list_requests(page.requests.database, chosen, limit=limit, cursor=page.params.get("cursor", ""))
     )
@@ -132,7 +133,7 @@ async def _whole(page: PageRequest, id: str, part: int) -> JsonObject:
         rounds = page.requests.rounds(id)
         return {
             **_outside(page, head),
-            "steps": page.requests.steps(head, part),
+            "steps": [clean_span(span) for span in page.requests.steps(head, part)],
             "part": part,
             "part_count": max(-(-head["spans"] // SPANS_PER_PART), 1),
             "rounds": _with_texts(rounds, content),
@@ -165,10 +166,10 @@ def _with_texts(rounds: list[JsonObject], content: JsonObject | None) -> list[Js
 
 def _difference(before: str, after: str) -> list[tuple[str, str]]:
     """(sign, line) of what a revision changed."""
-    from difflib import ndiff
+    from difflib import unified_diff
 
-    told = list(ndiff(before.splitlines()[:200], after.splitlines()[:200]))
-    return [(line[0], line[2:]) for line in told if line[0] in "+- "]
+    told = unified_diff(before.splitlines()[:MAX_LINES], after.splitlines()[:MAX_LINES], lineterm="", n=3)
+    return [(line[0], line[1:]) for line in list(told)[2:] if line[0] in "+- "]
 
 
 def _drawn(data: JsonObject) -> JsonObject:

@@ -44,7 +44,7 @@ class Principal:
     @property
     def seen_team(self) -> str | None:
         """The team whose requests it may see, beside its own; `None` for its own alone."""
-        return self.team if "team" in self.permissions else None
+        return self.team if "team" in self.permissions and self.scopes is None else None
 
     def may_use(self, model: str) -> bool:
         """Whether the key may use a model."""

@@ -6,7 +6,7 @@ It reads the gateway's own tables; what it changes goes through the API, as a re
 from __future__ import annotations
 
 import asyncio
-import secrets
+import logging
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,9 +23,9 @@ from orchestrator.gateway.api.inside import request_inside
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.jsontypes import JsonObject, JsonValue
-from orchestrator.storage.account_types import AccountError, AccountLimits
+from orchestrator.storage.account_types import AccountLimits
 from orchestrator.storage.comparisons import Comparisons
-from orchestrator.storage.migrations import migrate
+from orchestrator.storage.page_sessions import PageSessions
 from orchestrator.storage.quotas import Quota
 from orchestrator.storage.requests import Requests
 from orchestrator.storage.runs import Runs
@@ -36,10 +36,9 @@ if TYPE_CHECKING:
     from orchestrator.gateway.api.services import Services
     from orchestrator.storage.accounts import Accounts
     from orchestrator.storage.audit_log import AuditLog
-    from orchestrator.storage.database import Database
 
-_SCHEMA = "CREATE TABLE dashboard_secret (only BIGINT PRIMARY KEY, secret TEXT NOT NULL)"
 DAY_S = 86_400.0
+log = logging.getLogger(__name__)
 IMPLIED = frozenset(("usage", "traces"))  # what whoever sees more than a key of its own looks at
 
 
@@ -50,7 +49,8 @@ class GatewayDashboardHost:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self.secret = shared_secret(services.database)
+        self._sessions = PageSessions(services.database, clock=services.clock)
+        self.secret = self._sessions.secret()
         self.clock: Callable[[], float] = services.clock
         self._reader = services.database.reader()
         self.requests = Requests(self._reader, clock=services.clock)
@@ -99,16 +99,26 @@ class GatewayDashboardHost:
     async def sign_in(self, shown: str) -> Viewer:
         """The owner of a key. Raises `DashboardError`."""
         try:
-            return viewer_of(await self._services.keyring.principal(shown))
+            principal = await self._services.keyring.principal(shown)
+            return viewer_of(principal, (await asyncio.to_thread(self._services.accounts.key, principal.key)).hint)
         except GatewayError as error:
             raise DashboardError(error.status, error.message, kind=error.code or "refused") from None
 
     async def viewer_of(self, key: str) -> Viewer | None:
         """The owner of a key by its id; `None` once it is not valid any more."""
         try:
-            return viewer_of(await self._services.keyring.owner(key))
+            principal = await self._services.keyring.owner(key)
+            return viewer_of(principal, (await asyncio.to_thread(self._services.accounts.key, key)).hint)
         except (GatewayError, LookupError):
             return None
+
+    async def end_session(self, nonce: str, ends_at: float) -> None:
+        """A session that was signed out opens nothing any more, whoever has copied its cookie."""
+        await asyncio.to_thread(self._sessions.end, nonce, ends_at)
+
+    async def has_ended(self, nonce: str) -> bool:
+        """Whether a session was signed out."""
+        return await asyncio.to_thread(self._sessions.has_ended, nonce)
 
     @property
     def oidc(self) -> OidcSettings | None:
@@ -120,12 +130,11 @@ class GatewayDashboardHost:
         return OidcSettings(stated.issuer, stated.client_id, hidden, stated.claim, stated.keys)
 
     async def viewer_of_named(self, key: str) -> Viewer | None:
-        """The owner of a key by its id or its name."""
-        try:
-            found = await asyncio.to_thread(self._services.accounts.key_called, key)
-        except AccountError:
-            return None
-        return await self.viewer_of(found.id)
+        """The owner of a key by its id, or as ORGANISATION/NAME (`operator/NAME` for the operator's).
+
+        Never by a name alone: anybody may give a key the name of somebody else's.
+        """
+        return await self.viewer_of(await asyncio.to_thread(_key_id, self._services.accounts, key))
 
     async def call(
         self, viewer: Viewer, method: str, path: str, body: JsonObject | None = None
@@ -165,8 +174,9 @@ class GatewayDashboardHost:
             }
             try:
                 await self._services.serve_inside(scope, receive, send, viewer.key)
-            finally:
-                await parts.put(None)
+            except Exception:
+                log.exception("a request of a page failed")
+            await parts.put(None)  # not where it was cancelled: then nobody reads
 
         serving = asyncio.ensure_future(serve())
         try:
@@ -237,20 +247,37 @@ def _budget(services: Services, of: str, id: str, name: str, limits: AccountLimi
     return BudgetState(of, id, name, limits.period, limits.usd or 0.0, used / 1e9, began, ends)
 
 
-def viewer_of(principal: Principal) -> Viewer:
-    """Who looks, by their key."""
-    role = role_of(principal.permissions, is_operator=principal.is_operator, team=principal.team)
+def viewer_of(principal: Principal, stamp: str) -> Viewer:
+    """Who looks, by their key; `stamp` changes with its secret."""
+    role = role_of(
+        principal.permissions, is_operator=principal.is_operator, team=principal.team, scopes=principal.scopes
+    )
     org = None if principal.is_operator else principal.org
     permissions = principal.permissions | (frozenset() if role == "member" else IMPLIED)
-    return Viewer(principal.key, principal.name, role, org, principal.team, permissions, principal.scopes)
+    return Viewer(
+        principal.key,
+        principal.name,
+        role,
+        org,
+        principal.team,
+        permissions,
+        principal.scopes,
+        principal.models,
+        stamp=stamp,
+    )
 
 
-def shared_secret(database: Database) -> bytes:
-    """What sessions are signed with: made once, the same for all processes of a database."""
-    migrate(database, "dashboard", [_SCHEMA])
-    with database.writing() as run:
-        run("INSERT INTO dashboard_secret VALUES (1, ?) ON CONFLICT DO NOTHING", secrets.token_hex(32))
-        return bytes.fromhex(str(run("SELECT secret FROM dashboard_secret")[0][0]))
+def _key_id(accounts: Accounts, stated: str) -> str:
+    org, _, name = stated.rpartition("/")
+    if not org:
+        return stated
+    ids: dict[str | None, str] = {each.id: each.name for each in accounts.orgs()}
+    found = [
+        key.id
+        for key in accounts.keys(None)
+        if key.name == name and key.revoked_at is None and org in (key.org, ids.get(key.org, "operator"))
+    ]
+    return found[0] if len(found) == 1 else ""
 
 
 def period_bounds(period: str, now: float) -> tuple[float | None, float | None]:

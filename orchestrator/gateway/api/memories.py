@@ -80,6 +80,7 @@ async def forget_scope(services: Services, call: ClientRequest, query: JsonObjec
 async def _forget(services: Services, call: ClientRequest, query: JsonObject, ids: list[int] | None) -> None:
     memory, scope = _memory(services), call.principal.scope(query.get("scope"))
     texts = await _in_thread(lambda: _texts(memory, scope, ids))
+    await services.recorder.flush()  # what was asked before is kept by now, so that it can go
     try:
         receipt = await services.engine.forget(scope, ids)
     finally:  # also where it is not erased yet: nobody may be told of it any more

@@ -86,7 +86,28 @@ class Recorder:
             self._lines.flush()
         if self.spans is not None:
             self.spans(new)
-        self._requests.add(kept, self.policy)
+        try:
+            self._requests.add(kept, self.policy)
+        except Exception as error:  # a record may hold what no database takes, whatever that raises
+            self._keep_each(kept, error)
+
+    def _keep_each(self, kept: list[ServedRequest], failed: Exception) -> None:
+        """One by one: a record that no database takes must not keep the others waiting.
+
+        Raises what `failed` where none can be kept: then it is the database, and all of them wait.
+        """
+        self._requests.database.check()  # raises where it is away
+        refused = []
+        for one in kept:
+            try:
+                self._requests.add([one], self.policy)
+            except Exception:
+                refused.append(one)
+        if len(refused) == len(kept):
+            raise failed if isinstance(failed, StorageError) else StorageError(str(failed)) from failed
+        for one in refused:
+            self._metrics.dropped.inc()
+            log.error("a request cannot be recorded", extra={"request": one.id})
 
 
 def _line(one: ServedRequest) -> dict[str, object]:
