@@ -33,6 +33,9 @@ from orchestrator.types import Answer, Query
 LOCAL_ORG = "local"
 """Whose requests those of a program are; a gateway's belong to organisations."""
 WRITE_S = 0.25
+DAY_S = 86_400.0
+ROW_DAYS = 365.0
+"""How long the rows of a program's own queries stay, without steps and texts, unless those are kept longer."""
 RETRY_S = 2.0
 MAX_WAITING = 10_000
 log = logging.getLogger(__name__)
@@ -61,7 +64,8 @@ class TraceLog:
         self._thread: threading.Thread | None = None
         self._is_closed = False
         self._process = os.getpid()
-        self.requests.forget(before=0.0, spans_before=time.time() - 86_400 * self.policy.keep_days)
+        now, days = time.time(), self.policy.keep_days
+        self.requests.forget(before=now - DAY_S * max(days, ROW_DAYS), spans_before=now - DAY_S * days)
         _open.add(self)
 
     @classmethod
@@ -109,6 +113,8 @@ class TraceLog:
                 log.error("traces are not kept yet: %s", error, extra={"count": len(taken)})
                 with self._lock:
                     self._waiting = (taken + self._waiting)[-MAX_WAITING:]
+            except Exception:  # the thread goes on for those that come
+                log.exception("traces were not kept", extra={"count": len(taken)})
 
     def close(self) -> None:
         """Writes what is left, and closes the database. Blocks."""

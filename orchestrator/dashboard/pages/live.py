@@ -18,7 +18,8 @@ MAX_S = 15.0
 """A stream ends after so long and the browser comes again: an open page keeps no gateway from ending."""
 LOOK_BACK_S = 900.0
 """Requests that took longer are not told when they end; the list of traces has them."""
-NAMES_S = 30.0
+OVERLAP_S = 20.0
+"""What ended so long ago is told again, so that nothing is missed between two streams."""
 SHOWN = 50
 _FIELDS = ("id", "at", "key", "model", "asked", "api", "error", "cached", "escalated", "cost_usd", "latency_s")
 
@@ -36,13 +37,11 @@ async def events(page: PageRequest) -> AsyncIterator[bytes]:
 
 async def _told(page: PageRequest) -> AsyncIterator[bytes]:
     began = page.host.clock()
-    names, named_at = await account_names(page), began
+    names = await account_names(page)
     yield b"retry: 500\n\n"
     while page.host.clock() - began < MAX_S:
-        now = page.host.clock()
-        if now - named_at > NAMES_S:
-            names, named_at = await account_names(page), now
-        yield b"data: " + orjson.dumps(await _now(page, now - 20.0, names)) + b"\n\n"
+        told = await _now(page, page.host.clock() - OVERLAP_S, names)
+        yield b"data: " + orjson.dumps(told) + b"\n\n"
         await asyncio.sleep(EVERY_S)
         if not page.viewer.is_local and await page.host.viewer_of(page.viewer.key) is None:
             return  # the key was revoked meanwhile
