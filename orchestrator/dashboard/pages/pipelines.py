@@ -22,12 +22,13 @@ def has_runs(host: DashboardHost) -> bool:
 
 async def pipelines(page: PageRequest) -> Page:
     """The pipelines that are served, and the newest runs that the viewer may see."""
-    served = {name: {k: v for k, v in each.items() if k != "svg"} for name, each in page.host.pipelines.items()}
+    allowed = {name: each for name, each in page.host.pipelines.items() if page.viewer.may_use(f"pipeline:{name}")}
+    served = {name: {k: v for k, v in each.items() if k != "svg"} for name, each in allowed.items()}
     runs = page.host.runs
     found = [] if runs is None else await page.read(lambda: runs.recent_of(_owner(page), limit=SHOWN))
     wanted = page.params.get("pipeline")
     shown = [_told(page, run) for run in found if wanted in (None, "", run.pipeline)]
-    graphs = {name: Markup(each["svg"]) for name, each in page.host.pipelines.items() if "svg" in each}
+    graphs = {name: Markup(each["svg"]) for name, each in allowed.items() if "svg" in each}
     return Page("pipelines.html", "Pipelines", {"pipelines": served, "runs": shown}, {"graphs": graphs})
 
 
