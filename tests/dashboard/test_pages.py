@@ -365,7 +365,7 @@ def test_a_trace_tells_everything(site: Site) -> None:
 def test_addresses_of_providers_are_the_operators_business(tmp_path: Path) -> None:
     async def away(body: dict[str, Any], send: Any) -> None:
         message = "connect to https://inner.example.internal:8443/v1 failed"
-        await reply(send, 500, {"error": {"message": message}})
+        await reply(send, 400, {"error": {"message": message}})  # neither tried again nor counted as an outage
 
     with running_gateway(tmp_path, away, traces={"content": True}) as run:
         id = run.chat(model="auto", orchestrator={"strategy": "self_consistency"}).headers.get(

@@ -51,6 +51,7 @@ class Browser:
     @contextmanager
     def page(self, role: str | None = "operator", **options: Any) -> Iterator[Any]:
         """A page in a profile of its own, signed in; afterwards nothing may have gone wrong in it."""
+        self.complaints.clear()
         context = self.driver.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         context.set_default_timeout(15_000)
         page = context.new_page()
@@ -116,7 +117,9 @@ def test_from_a_cost_spike_to_its_trace(browser: Browser) -> None:
         bars.nth(spent.index(max(spent))).click()
         page.wait_for_selector("h1:has-text('Traces')")
         assert "order=cost" in page.url
-        costs = [float(text.lstrip("$")) for text in page.locator("tbody tr td:nth-child(9)").all_inner_texts()]
+        column = 1 + page.locator("thead th").all_inner_texts().index("Cost")
+        cells = page.locator(f"tbody tr td:nth-child({column})").all_inner_texts()
+        costs = [float(text.lstrip("$")) for text in cells]
         assert costs == sorted(costs, reverse=True)
         page.locator("tbody tr a").first.click()
         page.wait_for_selector("h1:has-text('Trace')")

@@ -136,9 +136,9 @@
     panel.addEventListener("input", () => showCode(panel));
     showCode(panel);
   }
-  const shown = document.getElementById("shown");
-  if (shown) {
-    const kept = JSON.parse(shown.textContent);
+  const opened = document.getElementById("shown");
+  if (opened) {
+    const kept = JSON.parse(opened.textContent);
     for (const [which, panel] of Object.entries(panels)) {
       const one = kept[which];
       if (!one) continue;
