@@ -10,6 +10,7 @@ import queue
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from concurrent.futures import wait
 from contextlib import suppress
 from functools import wraps
 from types import TracebackType
@@ -43,6 +44,8 @@ class BlockingLoop:
             raise _would_block(f"{name}()", "the method of the same name without _sync, awaited")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
         try:
+            while not future.done():
+                wait([future], POLL_S)  # in steps: Ctrl-C may reach another thread, which does not wake this one
             return future.result()
         except BaseException:
             future.cancel()
@@ -69,7 +72,13 @@ class BlockingLoop:
         loop = self._started()
         future = asyncio.run_coroutine_threadsafe(pump(), loop)
         try:
-            while (item := items.get()) is not None:
+            while True:
+                try:
+                    item = items.get(timeout=POLL_S)  # in steps, as in `run`
+                except queue.Empty:
+                    continue
+                if item is None:
+                    break
                 yield item[0]
             future.result()
         finally:

@@ -78,6 +78,9 @@ def on_terminal(folder: Path, *arguments: str, turns: list[tuple[str, str]], sec
             seen = found + len(waiting[0][0])
             os.write(main, waiting.pop(0)[1].encode())
     os.close(main)
+    if waiting:
+        process.kill()
+        process.wait(10)
     assert not waiting, shown
     return process.wait(10), shown
 
