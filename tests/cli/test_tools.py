@@ -87,8 +87,10 @@ def on_terminal(folder: Path, *arguments: str, turns: list[tuple[str, str]], sec
 
 def _owns_terminal() -> None:
     import fcntl
+    import signal
     import termios
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests in the background inherit that it is ignored
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C arrives
 
 

@@ -14,6 +14,7 @@ SCRIPT = """
     import asyncio, signal, threading, time
     from orchestrator.engine.sync import BlockingLoop
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit that it is ignored
     loop, ended = BlockingLoop(), []
     blocked = threading.Event()
 
