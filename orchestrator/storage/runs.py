@@ -99,6 +99,17 @@ class StoredStep:
     seconds: float
     at: float
 
+    def as_dict(self) -> JsonObject:
+        """The step as JSON values."""
+        return {
+            "path": self.path,
+            "status": self.status,
+            "value": self.value,
+            "cost_usd": self.cost_usd,
+            "seconds": self.seconds,
+            "at": self.at,
+        }
+
 
 class Runs:
     """Calls block. An `owner` sees no runs but its own."""

@@ -60,7 +60,7 @@ async def run(page: PageRequest) -> Page:
     nano, tokens, calls = await page.read(lambda: runs.spent(stored.id))
     data: JsonObject = {
         "run": _told(page, stored),
-        "steps": [_step(step) for step in steps],
+        "steps": [step.as_dict() for step in steps],
         "cost_usd": nano / 1e9,
         "tokens": tokens,
         "calls": calls,
@@ -76,17 +76,6 @@ async def _find(page: PageRequest, id: str) -> StoredRun:
     if found is None:
         raise DashboardError(404, f"there is no run {id[:60]!r}", kind="not_found")
     return found
-
-
-def _step(step: StoredStep) -> JsonObject:
-    return {
-        "path": step.path,
-        "status": step.status,
-        "value": step.value,
-        "cost_usd": step.cost_usd,
-        "seconds": step.seconds,
-        "at": step.at,
-    }
 
 
 def _bars(stored: StoredRun, steps: list[StoredStep]) -> list[Markup]:

@@ -25,7 +25,7 @@ from orchestrator.jsontypes import JsonObject
 from orchestrator.pipeline.execution.durable import new_id
 from orchestrator.pipeline.execution.result import RunResult, UnknownRun
 from orchestrator.pipeline.pipeline import Pipeline
-from orchestrator.storage.runs import SILENT_S, StoredRun, StoredStep
+from orchestrator.storage.runs import SILENT_S, StoredRun
 from orchestrator.trace import Event
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ async def one_run(services: Services, call: ClientRequest, _: object) -> None:
     stored = await _find(services, call)
     steps = await asyncio.to_thread(services.runs.steps, stored.id)
     nano = (await asyncio.to_thread(services.runs.spent, stored.id))[0]
-    await call.reply_json({**_stored(stored, nano), "steps": [_step(step) for step in steps]})
+    await call.reply_json({**_stored(stored, nano), "steps": [step.as_dict() for step in steps]})
 
 
 async def cancel_run(services: Services, call: ClientRequest, _: object) -> None:
@@ -203,17 +203,6 @@ def _stored(run: StoredRun, nano: int) -> JsonObject:
     told = run.as_dict()
     told["error"] = run.error.split(": ", 1)[0]
     return {**told, "cost_usd": from_nano(nano)}
-
-
-def _step(step: StoredStep) -> JsonObject:
-    return {
-        "path": step.path,
-        "status": step.status,
-        "value": step.value,
-        "cost_usd": step.cost_usd,
-        "seconds": step.seconds,
-        "at": step.at,
-    }
 
 
 _NAME = (("name", "Name"),)
