@@ -36,12 +36,8 @@ ROUNDS = -1
 """The part in which the rounds of a search are."""
 log = logging.getLogger(__name__)
 EVERYBODY: Mapping[str, str] = {}
-KEPT_ALWAYS: TracePolicy = TracePolicy()
-
-
-_GROUPS = {name: name for name in ("org", "model", "key", "api")} | {
-    "team": "coalesce(team, '')",
-}
+KEPT_ALWAYS = TracePolicy()
+_GROUPS = {"org": "org", "model": "model", "key": "key", "api": "api", "team": "coalesce(team, '')"}
 _PART = ("request", "part", "at", "content")
 _TEXT = ("request", "at", "org", "scope", "content")
 

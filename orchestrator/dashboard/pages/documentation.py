@@ -7,8 +7,6 @@ from functools import lru_cache
 
 from orchestrator.jsontypes import JsonObject
 
-MAX_DEPTH = 4
-
 
 @lru_cache(maxsize=2)
 def documented(openapi: bytes) -> JsonObject:
@@ -85,6 +83,6 @@ def _shape(schema: JsonObject, schemas: JsonObject, depth: int = 0) -> list[Json
                 "depth": depth,
             }
         )
-        if depth < MAX_DEPTH and depth == 0 and whole.get("type") in ("object", "array"):
+        if depth == 0 and whole.get("type") in ("object", "array"):
             rows += _shape(whole, schemas, depth + 1)
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from orchestrator.dashboard.forms import read_number
@@ -129,18 +130,17 @@ async def change_account(page: PageRequest) -> Redirect:
     return Redirect(link("/keys"), "The limits are changed.")
 
 
-def _limits(form: object, *, clears: bool = False) -> JsonObject:
+def _limits(form: Mapping[str, str], *, clears: bool = False) -> JsonObject:
     """The limits that a form states; with `clears`, an empty field takes the limit away."""
-    assert isinstance(form, dict)
     found: JsonObject = {}
-    if (usd := str(form.get("usd", "")).strip()) != "":
+    if (usd := form.get("usd", "").strip()) != "":
         found["usd"] = read_number(usd, "usd")
     elif clears and "usd" in form:
         found["usd"] = None
     if form.get("period") in PERIODS and ("usd" in found or clears):
         found["period"] = form["period"]
     for name in _COUNTS:
-        stated = str(form.get(name, "")).strip()
+        stated = form.get(name, "").strip()
         if stated:
             found[name] = int(read_number(stated, name))
         elif clears and name in form:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -103,8 +104,6 @@ def _bin(some: Sequence[JudgedAnswer]) -> JsonObject:
 
 
 def _week(number: int) -> str:
-    import time
-
     return time.strftime("%d %b", time.gmtime(number * 7 * DAY_S))
 
 

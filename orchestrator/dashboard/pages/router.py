@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ async def router(page: PageRequest) -> Page:
     routed = await page.read(lambda: _routed(page))
     log = None if engine is None else engine.decisions
     graded = {} if log is None else await page.read(lambda: log.grades([each.id for each in routed]))
-    routed = [RoutedRequest(each.id, each.options, each.answered_by, graded.get(each.id, {})) for each in routed]
+    routed = [replace(each, grades=graded.get(each.id, {})) for each in routed]
     replayed = await page.read(lambda: replay_thresholds(routed)) if routed else []
     now = None if engine is None else engine.quality
     chosen = None if now is None else min(range(len(THRESHOLDS)), key=lambda step: abs(THRESHOLDS[step] - now))
