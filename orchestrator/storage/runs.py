@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.jsontypes import JsonObject, JsonValue
@@ -101,14 +101,7 @@ class StoredStep:
 
     def as_dict(self) -> JsonObject:
         """The step as JSON values."""
-        return {
-            "path": self.path,
-            "status": self.status,
-            "value": self.value,
-            "cost_usd": self.cost_usd,
-            "seconds": self.seconds,
-            "at": self.at,
-        }
+        return asdict(self)
 
 
 class Runs:
