@@ -17,7 +17,6 @@ from orchestrator.dashboard.app import Dashboard
 from orchestrator.dashboard.local import LocalDashboardHost
 from orchestrator.dashboard.pages.traces import _difference
 from orchestrator.engine.trace_log import TraceLog
-from orchestrator.gateway.api.dashboard_host import GatewayDashboardHost
 from orchestrator.memory import Memory
 from orchestrator.storage.account_types import NewKey
 from orchestrator.storage.audit_log import AuditEntry, AuditLog
@@ -28,7 +27,7 @@ from orchestrator.storage.trace_policy import TracePolicy
 from orchestrator.testing import ScriptedBackend
 from tests.dashboard.conftest import Site, filled
 from tests.dashboard.test_pages import token_of
-from tests.support.gateway import reply, running_gateway, served
+from tests.support.gateway import begin_stream, chunk, delta, reply, running_gateway, served, settled
 from tests.support.postgres import postgres_server
 
 NOW = 1_795_000_000.0
@@ -290,32 +289,22 @@ def test_differences_of_long_texts_are_quick() -> None:
     assert found
 
 
-def test_readers_who_leave_leave_no_task(tmp_path: Path) -> None:
-    async def long(body: dict[str, Any], send: Any) -> None:
-        await reply(send, 200, {"error": {"message": "x"}})
+def test_a_reader_who_leaves_ends_the_request_at_the_provider(tmp_path: Path) -> None:
+    async def endless(body: dict[str, Any], send: Any) -> None:
+        await begin_stream(send)
+        while True:
+            await chunk(send, delta({"content": "more "}))
+            await asyncio.sleep(0.01)
 
-    with running_gateway(tmp_path, long) as run:
-        host = GatewayDashboardHost(run.gateway.services)
-
-        async def leave() -> int:
-            async def many(scope: Any, receive: Any, send: Any, key: str) -> None:
-                for _ in range(500):
-                    await send({"type": "http.response.body", "body": b"x"})
-
-            host._services.serve_inside = many  # type: ignore[assignment]
-            reading = host.stream(host_viewer(), "/v1/x", {})
-            await anext(reading)
-            await reading.aclose()
-            await asyncio.sleep(0.05)
-            return len(asyncio.all_tasks()) - 1
-
-        def host_viewer() -> Any:
-            from orchestrator.dashboard.viewer import Viewer
-
-            return Viewer("k", "n", "member")
-
-        assert asyncio.run(leave()) == 0
-        host.close()
+    with running_gateway(tmp_path, endless) as run:
+        headers = {"authorization": f"Bearer {run.key}"}
+        asked = {"question": "Tell me everything", "model": "small"}
+        with httpx.stream(
+            "POST", f"{run.url}/ui/playground/ask", data=asked, headers=headers, timeout=30, trust_env=False
+        ) as answer:
+            lines = answer.iter_lines()
+            assert any("more" in next(lines) for _ in range(40))
+        assert settled(lambda: run.provider.cancelled == 1 and not run.gateway.services.running)
 
 
 def test_entries_of_one_moment_are_all_listed(tmp_path: Path) -> None:
