@@ -116,6 +116,14 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "Let strong models teach a small one that answers for nothing.",
             "orchestrator distill news.yaml",
         ),
+        "eval": (
+            "Compare configurations on examples, with intervals and honest stopping.",
+            "orchestrator eval suite.yaml --html report.html",
+        ),
+        "tune": (
+            "Find a cheaper configuration that is shown to lose nothing that counts.",
+            "orchestrator tune graded.jsonl --max-loss 0.03",
+        ),
         "replay": (
             "Estimate another configuration on logged decisions.",
             "orchestrator replay log.jsonl --policy new.yaml",

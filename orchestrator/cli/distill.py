@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import as_json, config_option, hint, quiet_option, reports_errors, run_with, stated_config
+from orchestrator.cli.options import (
+    DefaultGroup,
+    as_json,
+    config_option,
+    hint,
+    quiet_option,
+    reports_errors,
+    run_with,
+    stated_config,
+)
 from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
@@ -22,17 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.storage.student_log import StudentLog
 
 
-class _DefaultGroup(click.Group):
-    """A job's file where no command is named: `orchestrator distill news.yaml`."""
-
-    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        options = ("-h", "--help")
-        if args and args[0] not in self.commands and args[0] not in options:
-            args = ["run", *args]
-        return super().parse_args(context, args)
-
-
-@click.group("distill", cls=_DefaultGroup)
+@click.group("distill", cls=DefaultGroup)
 def command() -> None:
     """Let strong models teach a small one: `orchestrator distill JOB.yaml`.
 

@@ -34,6 +34,17 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 MAX_ERROR_LINES = 3
 
 
+class DefaultGroup(click.Group):
+    """Commands, of which `run` is meant where none is named: `orchestrator distill news.yaml`."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Names `run` where the first argument is no command."""
+        options = ("-h", "--help")
+        if args and args[0] not in self.commands and args[0] not in options:
+            args = ["run", *args]
+        return super().parse_args(context, args)
+
+
 class FiniteRange(click.FloatRange):
     """A range of floats without NaN and infinity, which compare with nothing as people expect."""
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
 from orchestrator.config.exact import Seconds
 from orchestrator.config.fields import Price, Share, Strict
-from orchestrator.config.models import describe_problem
-from orchestrator.config.yaml_loader import load_located
-from orchestrator.errors import ConfigError
+from orchestrator.config.file_loader import load_file
 from orchestrator.jsontypes import JsonObject
 from orchestrator.students.task import StudentTask, TaskError
 
@@ -223,21 +221,7 @@ class DistillJob(Strict):
 def load_job(path: str | Path) -> DistillJob:
     """Reads the file of a job. Raises `ConfigError` that lists every mistake in it, each with its place."""
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"{path}: cannot be read: {reason}", remedy="Name the file of a job") from None
-    located = load_located(text, str(path))
-    if not isinstance(located.value, dict):
-        raise ConfigError(f"{path}:1:1: the file is empty or not a mapping", remedy="Start with `name:`")
-    try:
-        job = DistillJob.model_validate(located.value)
-    except ValidationError as error:
-        problems = [describe_problem(located, dict(problem), _fields_at) for problem in error.errors()]
-        raise ConfigError(
-            "\n".join(problems), remedy="" if len(problems) == 1 else f"{len(problems)} mistakes in all"
-        ) from None
+    job = load_file(path, DistillJob, starts_with="name", fields_at=_fields_at)
     job._folder = path.resolve().parent
     return job
 

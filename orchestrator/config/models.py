@@ -121,6 +121,21 @@ class AutoConfig(Strict):
     objective: Literal["cheapest", "best"] = "cheapest"
 
 
+class ExperimentConfig(Strict):
+    """Two ways to answer, compared on live traffic: each caller always gets the same one of them."""
+
+    of: str = "auto"
+    """What callers ask for: `auto` or `auto:NAME`. They get it as it is in the arm `control`."""
+    against: str
+    """What they get instead in the arm `variant`: another `auto:NAME`."""
+    share: Share = 0.5
+    """Of callers that are in the variant."""
+    keys: list[str] = ["*"]
+    """Whose requests take part: keys by their id or name."""
+    by: Literal["key", "scope"] = "key"
+    """What is always in the same arm: a key, or a scope (a user of whoever holds the key)."""
+
+
 class CacheConfig(Strict):
     """Answers that are given again. Never across tenants, scopes, models or settings of a request."""
 
@@ -167,6 +182,8 @@ class GatewayConfig(Strict):
         "cheap": AutoConfig(quality=0.6, strategy="single"),
         "best": AutoConfig(quality=0.97, objective="best"),
     }
+    experiments: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,59}$")], ExperimentConfig] = {}
+    """A/B tests on live traffic, by name: `orchestrator eval ab NAME` says what they show."""
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
     """The longest that a request may take."""
     max_body_bytes: Annotated[int, Field(gt=0)] = 33_554_432
@@ -198,6 +215,20 @@ class GatewayConfig(Strict):
     telemetry: Literal["1.41", "latest"] | None = None
     """OpenTelemetry spans in these GenAI conventions, sent where OTEL_EXPORTER_OTLP_ENDPOINT says (extra `telemetry`).
     """
+
+    @model_validator(mode="after")
+    def _experiments_can_be(self) -> Self:
+        known = ["auto", *(f"auto:{name}" for name in self.autos)]
+        for name, one in self.experiments.items():
+            for asked in (one.of, one.against):
+                if asked not in known:
+                    raise ValueError(f"experiments.{name}: there is no {asked!r}{suggest(asked, known)}")
+            if one.of == one.against:
+                raise ValueError(f"experiments.{name}: both arms are {one.of}")
+        asked_for = [one.of for one in self.experiments.values()]
+        if len(set(asked_for)) < len(asked_for):
+            raise ValueError("experiments: two of them are about the same `of`, and a request can be in one alone")
+        return self
 
 
 class TracesConfig(Strict):

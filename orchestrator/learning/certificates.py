@@ -161,16 +161,16 @@ def load_guarantee(config: Config, profiles: Mapping[str, ModelProfile], router:
     return Guard.of(certificate)
 
 
+TELL_THEMSELVES = ("calculator", "extractive")
+"""Providers whose models know whether they can answer."""
+
+
 def graded_profiles(config: Config, profiles: Mapping[str, ModelProfile]) -> dict[str, ModelProfile]:
     """The models whose quality is a matter of outcomes.
 
     All but those that tell by themselves whether they can answer.
     """
-    return {
-        name: profile
-        for name, profile in profiles.items()
-        if config.models[name].provider not in ("calculator", "extractive")
-    }
+    return {name: profile for name, profile in profiles.items() if config.models[name].provider not in TELL_THEMSELVES}
 
 
 def promised(config: PromiseConfig) -> Promise:

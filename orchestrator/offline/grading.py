@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,16 @@ class GradingExample:
 
 
 @dataclass(frozen=True, slots=True)
+class GradedReplies:
+    """A question, and for each model what it said, whether that was right, and its tokens (prompt, answer)."""
+
+    question: str
+    texts: Mapping[str, str]
+    right: Mapping[str, bool]
+    tokens: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Graded:
     """What the fleet did: the questions that every model was asked, what that cost, and how many questions were left
     when the money ran out.
@@ -43,6 +53,8 @@ class Graded:
     left: int
     failures: dict[str, int]
     why: dict[str, str]
+    replies: tuple[GradedReplies, ...] = ()
+    """What every model said, in the order of `questions`."""
 
 
 def read_examples(path: Path) -> list[GradingExample]:
@@ -104,6 +116,7 @@ async def grade_fleet(
     models = list(orchestrator.backends)
     account, gate = Ledger(Budget(usd=usd)), asyncio.Semaphore(AT_ONCE)
     graded: list[GradedQuestion] = []
+    replies: list[GradedReplies] = []
     failures = dict.fromkeys(models, 0)
     why: dict[str, str] = {}
     postponed: list[GradingExample] = []
@@ -128,6 +141,8 @@ async def grade_fleet(
         costs = {model: reply.usd for model, reply in zip(models, said, strict=True)}
         expected = {model: reply.expected_usd for model, reply in zip(models, said, strict=True)}
         graded.append(GradedQuestion.of_texts(example.question, texts, right, costs, expected))
+        tokens = {model: reply.tokens for model, reply in zip(models, said, strict=True)}
+        replies.append(GradedReplies(example.question, texts, right, tokens))
         on_graded(len(graded))
         return True
 
@@ -135,7 +150,7 @@ async def grade_fleet(
     for example in postponed:
         if not await grade(example):
             break
-    return Graded(tuple(graded), account.spent_usd, len(examples) - len(graded), failures, why)
+    return Graded(tuple(graded), account.spent_usd, len(examples) - len(graded), failures, why, tuple(replies))
 
 
 class _Reply(NamedTuple):
@@ -148,19 +163,22 @@ class _Reply(NamedTuple):
     usd: float
     expected_usd: float
     why: str = ""
+    tokens: tuple[int, int] = (0, 0)
 
 
 async def _ask(orchestrator: Orchestrator, model: str, question: str, account: Ledger) -> _Reply:
     trace, ledger = Trace(), Ledger(within=account)
     query = Query.parse(question, models=frozenset((model,)), quality=0.0, uses_memory=False)
     expected_usd: float | None = None
-    why = ""
+    why, tokens = "", (0, 0)
     try:
         plan = await orchestrator.plan(query, trace, strategy="single")
         expected_usd = next((option.cost_usd for option in plan.route.options if option.model == model), None)
-        text: str | None = (await orchestrator.execute(plan, trace, ledger)).text
+        answer = await orchestrator.execute(plan, trace, ledger)
+        text: str | None = answer.text
+        tokens = answer.usage.prefill_tokens, answer.usage.output_tokens
     except BudgetExceeded as error:
         text, why = None, error.message
     except OrchestratorError as error:
         text, why = "", error.message
-    return _Reply(text, ledger.spent_usd, ledger.spent_usd if expected_usd is None else expected_usd, why)
+    return _Reply(text, ledger.spent_usd, ledger.spent_usd if expected_usd is None else expected_usd, why, tokens)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Unpack
 
 import numpy as np
 
 from orchestrator.backends.testing.recorded import RecordedAnswer, RecordedBackend, RecordedModel
 from orchestrator.config.models import Config
+from orchestrator.engine.fleet_settings import FleetSettings
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.errors import ConfigError
 from orchestrator.learning.certificates import covered_search, policy_hash, unseen_and_complete
@@ -30,6 +32,7 @@ from orchestrator.router.guarantee.certificate import (
     data_hash,
 )
 from orchestrator.tokens.estimate import estimate_tokens
+from orchestrator.types import Answer
 
 TARGETS = (0.999, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.9, 0.87, 0.84, 0.8, 0.75, 0.7, 0.6, 0.5)
 AT_ONCE = 64
@@ -93,20 +96,32 @@ async def _answer_all(
     config: Config, router: Router, models: Sequence[RecordedModel], target: float, queries: Sequence[str]
 ) -> list[tuple[str, frozenset[str]]]:
     """For each query the model whose answer was given, and all that were asked."""
-    gate = asyncio.Semaphore(AT_ONCE)
-    async with Orchestrator(
-        {model.profile.name: RecordedBackend(model) for model in models},
+    answers = await rehearse(
+        models,
+        queries,
         router=router,
         quality=target,
         strategy=config.strategy,
         value_usd=config.value_usd,
         max_tokens=config.max_tokens,
-    ) as engine:
+    )
+    return [(answer.model, frozenset(candidate.model for candidate in answer.candidates)) for answer in answers]
 
-        async def one(query: str) -> tuple[str, frozenset[str]]:
+
+async def rehearse(
+    models: Sequence[RecordedModel], queries: Sequence[str], **settings: Unpack[FleetSettings]
+) -> list[Answer]:
+    """What an engine with these settings answers to each query, from recorded answers alone.
+
+    Raises as `Orchestrator.answer` does, at the first query that cannot be answered.
+    """
+    gate = asyncio.Semaphore(AT_ONCE)
+    backends = {model.profile.name: RecordedBackend(model) for model in models}
+    async with Orchestrator(backends, **settings) as engine:
+
+        async def one(query: str) -> Answer:
             async with gate:
-                answer = await engine.answer(query)
-            return answer.model, frozenset(candidate.model for candidate in answer.candidates)
+                return await engine.answer(query)
 
         return list(await asyncio.gather(*(one(query) for query in queries)))
 

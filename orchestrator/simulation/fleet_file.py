@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from orchestrator.config.fields import Price, Strict
-from orchestrator.config.models import describe_problem
-from orchestrator.config.yaml_loader import load_located
-from orchestrator.errors import ConfigError, InvalidArgument, did_you_mean
+from orchestrator.config.file_loader import load_file
+from orchestrator.errors import InvalidArgument, did_you_mean
 from orchestrator.simulation.engine import UNLIMITED, Engine
 from orchestrator.simulation.fleet import POLICIES, TRANSFER_TOKEN_S, SimulatedFleet
 from orchestrator.simulation.learn import MAX_OBSERVED, LearnedEngine, learn_engine
@@ -147,19 +146,7 @@ class FleetFile(Strict):
 
 def load_fleet(path: Path) -> FleetFile:
     """Reads the file. Raises `ConfigError` with every mistake and its place."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        told = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(f"{path} cannot be read: {told}", remedy="Check the path") from None
-    located = load_located(text, str(path))
-    if not isinstance(located.value, dict):
-        raise ConfigError(f"{path}:1:1: the file is empty or not a mapping", remedy="Start with `engine:`")
-    try:
-        return FleetFile.model_validate(located.value)
-    except ValidationError as error:
-        told = [describe_problem(located, dict(problem), _fields) for problem in error.errors()]
-        raise ConfigError("\n".join(told)) from None
+    return load_file(path, FleetFile, starts_with="engine", fields_at=_fields)
 
 
 def engine_of(fleet: FleetFile, beside: Path) -> tuple[Engine, LearnedEngine | None]:

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -146,6 +146,30 @@ class Requests:
         sql = f"SELECT {LIST} FROM requests WHERE org = ? AND at < ?{named} ORDER BY at DESC LIMIT ?"
         until = self._clock() + 1 if before is None else before
         return [described(row) for row in self.database.read(sql, org, until, *only.values(), limit)]
+
+    def of_experiment(self, name: str, *, since: float, page: int = 5_000) -> Iterator[JsonObject]:
+        """Requests that took part in an A/B test since then, oldest first: `id`, `at`, `model`, `cost_usd`, `seconds`,
+        `arm` and `unit`.
+        """
+        place, last = since, ""
+        while True:
+            rows = self.database.read(
+                "SELECT id, at, model, cost_nano, latency_s, trace FROM requests "
+                "WHERE (at > ? OR (at = ? AND id > ?)) AND error = '' AND trace LIKE ? ORDER BY at, id LIMIT ?",
+                place,
+                place,
+                last,
+                f'%"experiment"%{name}%',
+                page,
+            )
+            for id, at, model, nano, seconds, trace in rows:
+                told = orjson.loads(trace).get("experiment")
+                if isinstance(told, dict) and told.get("name") == name:
+                    usd = None if nano is None else from_nano(int(nano))
+                    yield {"id": id, "at": at, "model": model, "cost_usd": usd, "seconds": seconds, **told}
+            if len(rows) < page:
+                return
+            last, place = rows[-1][0], rows[-1][1]
 
     def usage(
         self, org: str | None, *, since: float, until: float, by: str, only: Mapping[str, str] = EVERYBODY

@@ -271,19 +271,28 @@ def betting_p_value(values: Array, mean: float) -> float:
     return float(min(1.0, np.exp(-(top + np.log(np.exp(growth - top).mean())))))
 
 
-def _upper_bound(losses: Array, promise: Promise) -> float:
-    """Upper confidence bound of the mean loss at level delta; for net regret at a resolution of 0.0005."""
-    if promise.kind == "gross":
-        return clopper_pearson_upper(int((losses > 0).sum()), len(losses), promise.delta)
-    scaled = (losses + 1.0) / 2.0  # a net loss lies in [-1, 1]
-    low, high = float(losses.mean()), 1.0
+def net_loss_bound(lost: Array, delta: float) -> float:
+    """Upper confidence bound at level `delta` of the mean of losses in [-1, 1], by betting; to 0.0005.
+
+    As it comes from wagers that are fixed beforehand, it holds after every loss as much as after the last: whoever
+    looks again and again may trust the lowest bound that was seen (Ville 1939).
+    """
+    scaled = (lost + 1.0) / 2.0
+    low, high = float(lost.mean()), 1.0
     while high - low > 0.0005:
         middle = (low + high) / 2
-        if betting_p_value(scaled, (middle + 1.0) / 2.0) <= promise.delta:
+        if betting_p_value(scaled, (middle + 1.0) / 2.0) <= delta:
             high = middle
         else:
             low = middle
     return high
+
+
+def _upper_bound(losses: Array, promise: Promise) -> float:
+    """Upper confidence bound of the mean loss at the promise's level."""
+    if promise.kind == "gross":
+        return clopper_pearson_upper(int((losses > 0).sum()), len(losses), promise.delta)
+    return net_loss_bound(losses, promise.delta)
 
 
 def _counted(lost: Array, kind: Kind) -> Array:

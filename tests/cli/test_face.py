@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.cli import COMMANDS, EXAMPLES, GROUPS, main
-from orchestrator.cli.options import error_lines, printable
+from orchestrator.cli.options import DefaultGroup, error_lines, printable
 from orchestrator.config.models import load_config
 from tests.support.faulty_server import chunk, completion, faulty_server, reply, stream
 
@@ -90,6 +90,8 @@ def test_every_command_stands_in_one_group_with_an_example_that_could_be_typed()
         rest = words[2:]
         while isinstance(command, click.Group) and rest and rest[0] in command.commands:
             command, rest = command.commands[rest[0]], rest[1:]
+        if isinstance(command, DefaultGroup):
+            command = command.commands["run"]
         options = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
         assert {word for word in rest if word.startswith("-")} <= options, example
 

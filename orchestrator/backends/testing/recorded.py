@@ -36,11 +36,8 @@ class RecordedModel:
         self.profile = profile
         self._answers = answers
 
-    def reply(self, question: str, prefill_tokens: int, draw: int = 0) -> SimulatedReply:
-        """Raises `BackendRejected` (404) when there is no recording of this question.
-
-        The recorded token counts are used, not `prefill_tokens`.
-        """
+    def answer_to(self, question: str) -> RecordedAnswer:
+        """What was recorded. Raises `BackendRejected` (404) when there is no recording of this question."""
         answer = self._answers.get(question.strip())
         if answer is None:
             raise BackendRejected(
@@ -48,6 +45,11 @@ class RecordedModel:
                 remedy="Ask one of the recorded questions",
                 status=404,
             )
+        return answer
+
+    def reply(self, question: str, prefill_tokens: int, draw: int = 0) -> SimulatedReply:
+        """The recorded answer, with its own tokens and not `prefill_tokens`. Raises as `answer_to`."""
+        answer = self.answer_to(question)
         return SimulatedReply(answer.text, answer.input_tokens, answer.output_tokens, calls=answer.calls)
 
 

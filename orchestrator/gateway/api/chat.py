@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from orchestrator.evaluation.experiment import arm_of
 from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.chat.client_request import ClientRequest
@@ -41,6 +42,9 @@ class CompletionSession:
         if services.recorder.policy.content:
             self.facts.keeps_content, self.facts.question = True, body["messages"]
         principal = call.principal
+        self.tab.served.scope = principal.scope(options.scope)
+        model = self._take_part(model)
+        body = {**body, "model": model}
         if model != AUTO and not model.startswith(f"{AUTO}:"):
             if model not in self.serving.engine.backends and model not in self.serving.pipelines.models:
                 known = ", ".join(
@@ -53,7 +57,6 @@ class CompletionSession:
                 raise GatewayError(403, message, code="model_not_allowed", param="model", should_retry=False)
         if not model.startswith(f"{AUTO}:") or model.removeprefix(f"{AUTO}:") in self.serving.completions.autos:
             self.tab.served.model = model  # until another one answers; what a stranger makes up is no label
-        self.tab.served.scope = principal.scope(options.scope)
         self.job: ChatJob = self.serving.completions.job(self.tab, ChatRequest(body), options, self.facts)
         is_pipeline = model in self.serving.pipelines.models  # what it does beside answering must be done again
         acts = is_pipeline or self.serving.completions.tool_runs.wanted(self.job)
@@ -62,6 +65,17 @@ class CompletionSession:
         self._cached = services.cache.entry(call, self.job) if services.cache is not None and not acts else None
         self._services = services
         self._chat: RememberedChat | None = None
+
+    def _take_part(self, model: str) -> str:
+        """The model that is asked for, or the other arm's where the request is in that arm of an experiment."""
+        principal = self.call.principal
+        for name, experiment in self.serving.config.gateway.experiments.items():
+            if experiment.of == model and principal.is_one_of(experiment.keys):
+                unit = principal.key if experiment.by == "key" else self.tab.served.scope
+                arm = arm_of(name, unit, experiment)
+                self.facts.experiment = {"name": name, "arm": arm, "unit": unit}
+                return experiment.against if arm == "variant" else model
+        return model
 
     async def __aenter__(self) -> CompletionSession:
         self.serving.running += 1
@@ -97,6 +111,9 @@ class CompletionSession:
         found = [(b"x-orchestrator-trace-id", self.tab.id.encode())]
         if self.facts.model:
             found.append((b"x-orchestrator-model", self.facts.model.encode("utf-8", "replace")))
+        if self.facts.experiment is not None:
+            told = f"{self.facts.experiment['name']}={self.facts.experiment['arm']}"
+            found.append((b"x-orchestrator-experiment", told.encode()))
         if self.facts.cached:
             found.append((b"x-orchestrator-cached", self.facts.cached["kind"].encode()))
         return [*found, *rate_limit_headers(self.tab.limits(), self.call.at)]

@@ -23,7 +23,7 @@ class Provenance:
     `failed` the code of what went wrong after a stream had begun; `run` the id of a pipeline's run, or of one with
     tools: `called` are those that were called, in `steps`, `waiting` the calls that need approval; `session` the
     conversation that is kept; `response_id` what the answer is called in its reply; `question` and `text` what
-    was asked and answered, where `keeps_content`.
+    was asked and answered, where `keeps_content`; `experiment` the A/B test that it takes part in, as an object.
     """
 
     model: str = ""
@@ -46,6 +46,7 @@ class Provenance:
     keeps_content: bool = False
     question: Any = None
     text: str = ""
+    experiment: JsonObject | None = None
 
     def _describe_search(self, served: ServedRequest, trace: Trace) -> None:
         spans = flatten(trace.as_dict())
@@ -100,7 +101,7 @@ class Provenance:
     def as_trace(self) -> JsonObject:
         """What is kept of it."""
         kept: dict[str, Any] = {"model": self.model, "reason": self.reason, "attempts": self.attempts}
-        for name in ("confidence", "stopped", "failed", "run", "response_id"):
+        for name in ("confidence", "stopped", "failed", "run", "response_id", "experiment"):
             if getattr(self, name):
                 kept[name] = getattr(self, name)
         return kept

@@ -1,0 +1,193 @@
+"""`orchestrator tune`: a cheaper configuration that is shown to lose nothing that counts."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.logs import read_outcomes
+from orchestrator.cli.options import FiniteRange, as_json, hint, quiet_option, reports_errors
+from orchestrator.jsontypes import JsonObject
+
+if TYPE_CHECKING:
+    from orchestrator.config.models import Config
+    from orchestrator.tuning import GradedAnswers, TestedProposal, Tuned
+
+MAX_WORKERS = 4
+
+
+@click.command("tune")
+@click.argument("examples", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("orchestrator.yaml"),
+    show_default=True,
+    help="The present configuration.",
+)
+@click.option(
+    "--max-loss",
+    type=click.FloatRange(0.0, 0.5, min_open=True),
+    default=0.03,
+    show_default=True,
+    help="What of the mean score may be lost, of 1.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0.5, 1.0, max_open=True),
+    default=0.9,
+    show_default=True,
+    help="How sure it must be that no more is lost.",
+)
+@click.option(
+    "--usd",
+    type=FiniteRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="What asking the models may cost, where EXAMPLES are questions.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the halves: who selects, who tests.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("tuned"),
+    show_default=True,
+    help="The folder where what is promoted is written.",
+)
+@quiet_option
+@as_json
+@reports_errors
+def command(
+    examples: tuple[Path, ...],
+    config: Path,
+    max_loss: float,
+    confidence: float,
+    usd: float,
+    seed: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Search the whole configuration on EXAMPLES, and write a cheaper one if it is shown to lose at most --max-loss.
+
+    EXAMPLES are answers that every model gave, graded: {"query", "outcomes": {MODEL: {"score", "answer"}}} a line; no
+    model is asked then. Or questions with right answers, {"question", "answer"}: every model is asked each of them
+    once, for at most --usd. Three hundred are good. Models offered, thresholds, strategies, the router and the policy
+    of the search are tried on some of them and tested on the others. Exit code 1 where nothing is promoted.
+    """
+    from orchestrator.config.models import load_config
+    from orchestrator.tuning.tune import check_tunable, tune
+    from orchestrator.tuning.write import write_tuned
+
+    present = load_config(config)
+    check_tunable(present, 10**9)
+    answers = _answers(present, examples, usd)
+    found = tune(
+        present,
+        answers,
+        max_loss=max_loss,
+        confidence=confidence,
+        seed=seed,
+        workers=min(MAX_WORKERS, os.cpu_count() or 1),
+        tell=lambda text: None if as_json else hint(text),
+    )
+    written = None
+    if found.promoted is not None:
+        written = write_tuned(config, present, answers, found, out, seed)
+    click.echo(json.dumps(_as_json(found, written), indent=2) if as_json else _as_text(found, max_loss, written))
+    raise SystemExit(0 if written is not None else 1)
+
+
+def _answers(config: Config, examples: tuple[Path, ...], usd: float) -> GradedAnswers:
+    """Graded answers from logs, or from asking the fleet what is known."""
+    import asyncio
+
+    from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.errors import ConfigError
+    from orchestrator.fleet.build import fleet_from_config
+    from orchestrator.learning.certificates import TELL_THEMSELVES, graded_profiles
+    from orchestrator.offline.grading import grade_fleet, read_examples
+    from orchestrator.tuning.graded_answers import answers_of_fleet, answers_of_log
+
+    if not all(_holds_questions(path) for path in examples):
+        backends = fleet_from_config(config).backends
+        profiles = graded_profiles(config, {name: backend.profile for name, backend in backends.items()})
+        return answers_of_log(read_outcomes(examples).outcomes, profiles)
+    rows = [row for path in examples for row in read_examples(path)]
+    told = {name: entry for name, entry in config.models.items() if entry.provider not in TELL_THEMSELVES}
+    hint(f"asking {len(told)} models {len(rows)} questions for at most {usd:g} USD")
+
+    async def ask() -> GradedAnswers:
+        asked = config.model_copy(update={"models": told})
+        async with Orchestrator.from_config(asked, memory=None, online=None, traces=None) as fleet:
+            graded = await grade_fleet(fleet, rows, usd=usd)
+            if graded.left:
+                hint(f"{graded.left} more could not be afforded: allow more with --usd")
+            if not graded.replies:
+                why = "; ".join(f"{model}: {reason}" for model, reason in graded.why.items())
+                raise ConfigError(f"no question was graded ({why})", remedy="Allow more with --usd")
+            return answers_of_fleet(graded, {name: backend.profile for name, backend in fleet.backends.items()})
+
+    return asyncio.run(ask())
+
+
+def _holds_questions(path: Path) -> bool:
+    """Whether a file's first line is a question with its answer, not graded answers of models."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            first = json.loads(next((line for line in file if line.strip()), "null"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and {"question", "answer"} <= first.keys() and "outcomes" not in first
+
+
+def _as_json(found: Tuned, written: Path | None) -> JsonObject:
+    return {
+        "questions": found.questions,
+        "tested_on": found.tested_on,
+        "tried": found.tried,
+        "present": {"score": found.present_score, "usd_per_1k": 1_000 * found.present_usd},
+        "proposals": [
+            {
+                "name": each.trial.proposal.name,
+                "outcome": each.outcome,
+                "score_difference": asdict(each.quality),
+                "cost_ratio": asdict(each.cost),
+                "p_loses": each.p_loses,
+                "p_no_cheaper": each.p_no_cheaper,
+                "p_same": each.p_same,
+            }
+            for each in found.judged
+        ],
+        "promoted": None if found.promoted is None else found.promoted.trial.proposal.name,
+        "written": None if written is None else str(written),
+        "seconds": found.seconds,
+    }
+
+
+def _as_text(found: Tuned, max_loss: float, written: Path | None) -> str:
+    lines = [
+        f"{found.questions} graded questions; {found.tried} changes tried; {found.tested_on} questions tested",
+        f"present configuration: score {found.present_score:.3f}, {1_000 * found.present_usd:.4g} USD for 1,000",
+    ]
+    lines += [f"  {_proposal(each)}" for each in found.judged]
+    best = found.promoted
+    if best is None:
+        lines.append(f"nothing is promoted: no cheaper change is shown to lose at most {max_loss:g}")
+        lines.append("more graded questions, or a larger --max-loss, show more")
+    else:
+        saved = 1 - best.cost.value
+        lines.append(f"promoted: {best.trial.proposal.name}")
+        lines.append(f"saves {saved:.0%} ({1 - best.cost.high:.0%} to {1 - best.cost.low:.0%})")
+        lines.append(f"written to {written}; use it with --config {written}")
+    return "\n".join(lines)
+
+
+def _proposal(each: TestedProposal) -> str:
+    return (
+        f"{each.outcome:15} score {each.quality.value:+.3f}, cost x {each.cost.value:.2f}: {each.trial.proposal.name}"
+    )

@@ -1,0 +1,200 @@
+"""Examples from files, in the forms that other tools keep them in, too.
+
+- Rows (.jsonl, .csv, .tsv, .parquet): a column of questions and one of answers, under any of the usual names.
+- Samples of inspect_ai: `input` (text or messages), `target` (one or several), `choices`, `id`, `metadata`, `scope`.
+- Tests of promptfoo: a YAML or JSON list (or `tests:` of a promptfooconfig) of `vars` and `assert`; in CSV the columns
+  `__expected`, `__expected1` and so on. `{{name}}` in the prompt stands for a variable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.batch.rows import KINDS, read_rows
+from orchestrator.config.yaml_loader import load_located
+from orchestrator.errors import ConfigError
+from orchestrator.evaluation.assertions import NAMES
+from orchestrator.evaluation.case import Assertion, Case
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
+
+QUESTIONS = ("question", "query", "input", "prompt", "messages")
+TARGETS = ("answer", "target", "expected", "ground_truth", "gold", "ideal", "reference")
+VARIABLE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+COLUMN_OF_EXPECTED = re.compile(r"__expected\d*")
+SHORT_ASSERTION = re.compile(r"(not-)?([a-z][a-z-]*)(?:\(([\d.]+)\))?(?::\s*(.*))?", re.DOTALL)
+
+
+def read_cases(path: Path, *, prompt: str | None = None) -> list[Case]:
+    """The examples of a file; `prompt` is what is asked with the variables of a row (`{{name}}`).
+
+    Raises `ConfigError` that names the place of the first example that cannot be used.
+    """
+    found = list(_cases(path, prompt))
+    if not found:
+        raise ConfigError(f"{path}: no examples", remedy='Write lines like {"question": "6 * 7?", "answer": "42"}')
+    seen: dict[str, int] = {}
+    for number, case in enumerate(found, 1):
+        if case.id in seen:
+            raise ConfigError(
+                f"{path}: the examples {seen[case.id]} and {number} have the same id, {case.id!r}",
+                remedy="Give each an id of its own, or none at all",
+            )
+        seen[case.id] = number
+    return found
+
+
+def _cases(path: Path, prompt: str | None) -> Iterator[Case]:
+    if path.suffix in (".yaml", ".yml"):
+        yield from _promptfoo(path, prompt)
+        return
+    if path.suffix not in KINDS:
+        raise ConfigError(
+            f"{path}: examples end in {', '.join([*KINDS, '.yaml'])}, not {path.suffix!r}",
+            remedy="Write one example a line, as JSON",
+        )
+    if path.suffix == ".json":
+        text = _text(path)
+        if text.lstrip().startswith("["):
+            for number, row in enumerate(_list(path, load_located(text, str(path)).value), 1):
+                yield _case(row, f"{path}: example {number}", str(number), prompt)
+            return
+    for read in read_rows(path, id_column=""):  # a sample may have an id while its neighbour has none
+        where = f"{path}:{read.number}"
+        if read.mistake:
+            raise ConfigError(f"{where}: {read.mistake}", remedy="Mend the row, or take it out")
+        yield _case(dict(read.values), where, read.id, prompt)
+
+
+def _promptfoo(path: Path, prompt: str | None) -> Iterator[Case]:
+    """`tests` of a promptfooconfig, or a list of tests alone."""
+    stated = load_located(_text(path), str(path)).value
+    defaults: list[Any] = []
+    if isinstance(stated, dict):
+        first = next(iter(stated.get("prompts") or ()), None)
+        prompt = prompt or (first if isinstance(first, str) else None)
+        shared = stated.get("defaultTest")
+        defaults = list(shared.get("assert") or ()) if isinstance(shared, dict) else []
+        stated = stated.get("tests")
+        if isinstance(stated, str):
+            yield from _cases(path.parent / stated.removeprefix("file://"), prompt)
+            return
+    for number, row in enumerate(_list(path, stated), 1):
+        merged = {**row, "assert": [*(row.get("assert") or ()), *defaults]} if isinstance(row, dict) else row
+        yield _case(merged, f"{path}: test {number}", str(number), prompt)
+
+
+def _list(path: Path, stated: JsonValue) -> list[Any]:
+    if not isinstance(stated, list):
+        raise ConfigError(f"{path}: not a list of tests", remedy="Write `tests:` with a list of `vars` and `assert`")
+    return stated
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        told = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(f"{path}: cannot be read: {told}", remedy="Check the path") from None
+
+
+def _case(row: object, where: str, name: str, prompt: str | None) -> Case:
+    if not isinstance(row, Mapping):
+        raise ConfigError(f"{where}: not an object", remedy='Write {"question": "6 * 7?", "answer": "42"}')
+    variables = row["vars"] if isinstance(row.get("vars"), Mapping) else row
+    messages = _messages(variables, where, prompt)
+    choices = row.get("choices")
+    if isinstance(choices, list) and choices:
+        messages = _with_choices(messages, [str(choice) for choice in choices])
+    metadata = row.get("metadata")
+    scope = row.get("scope")
+    targets = _targets(row)
+    assertions = _assertions(row, where)
+    if not targets and not assertions:
+        raise ConfigError(
+            f"{where}: nothing is expected of the answer",
+            remedy=f"Add one of {', '.join(TARGETS)}, or `assert` with a list",
+        )
+    return Case(
+        str(row["id"]) if row.get("id") not in (None, "") else name,
+        messages,
+        targets,
+        assertions,
+        scope if isinstance(scope, str) else None,
+        dict(metadata) if isinstance(metadata, Mapping) else {},
+    )
+
+
+def _messages(variables: JsonMapping, where: str, prompt: str | None) -> tuple[JsonObject, ...]:
+    if prompt is not None:
+        missing = sorted({name for name in VARIABLE.findall(prompt) if name not in variables})
+        if missing:
+            raise ConfigError(
+                f"{where}: the prompt needs {', '.join(missing)}; there is {', '.join(variables) or 'nothing'}",
+                remedy="Name the variables as the rows do",
+            )
+        return ({"role": "user", "content": VARIABLE.sub(lambda found: str(variables[found[1]]), prompt)},)
+    name = next((name for name in QUESTIONS if variables.get(name)), None)
+    if name is None:
+        raise ConfigError(
+            f"{where}: no question under any of {', '.join(QUESTIONS)}",
+            remedy="Name the column so, or state `prompt:` with {{variables}}",
+        )
+    stated = variables[name]
+    if isinstance(stated, list):
+        messages = tuple(dict(message) for message in stated if isinstance(message, Mapping))
+        if len(messages) != len(stated) or not messages or messages[-1].get("role") != "user":
+            raise ConfigError(
+                f"{where}: {name} is no conversation that ends with the user",
+                remedy='Write [{"role": "user", "content": "..."}]',
+            )
+        return messages
+    return ({"role": "user", "content": str(stated)},)
+
+
+def _with_choices(messages: tuple[JsonObject, ...], choices: list[str]) -> tuple[JsonObject, ...]:
+    listed = "\n".join(f"{letter}) {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
+    asked = f"{messages[-1].get('content')}\n\n{listed}\n\nAnswer with the letter alone."
+    return (*messages[:-1], {**messages[-1], "content": asked})
+
+
+def _targets(row: JsonMapping) -> tuple[str, ...]:
+    stated = next((row[name] for name in TARGETS if row.get(name) not in (None, "")), None)
+    if stated is None:
+        return ()
+    return tuple(map(str, stated)) if isinstance(stated, list) else (str(stated),)
+
+
+def _assertions(row: JsonMapping, where: str) -> tuple[Assertion, ...]:
+    stated: list[Any] = list(row.get("assert") or ())
+    stated += [value for name, value in row.items() if COLUMN_OF_EXPECTED.fullmatch(name) and value not in (None, "")]
+    found = []
+    for one in stated:
+        if isinstance(one, Mapping):
+            kind = str(one.get("type", ""))
+            threshold = one.get("threshold")
+            if isinstance(threshold, bool) or not isinstance(threshold, int | float | None):
+                raise ConfigError(f"{where}: the threshold of {kind} is {threshold!r}", remedy="Write a number")
+            found.append(_assertion(kind, one.get("value"), threshold, where))
+        else:
+            found.append(_short(str(one), where))
+    return tuple(found)
+
+
+def _short(text: str, where: str) -> Assertion:
+    """An assertion in a cell of a table: `contains: Paris`, `similar(0.8): ...`, or the very answer."""
+    parts = SHORT_ASSERTION.fullmatch(text)
+    if parts is None or parts[2] not in NAMES:
+        return Assertion("equals", text)
+    threshold = float(parts[3]) if parts[3] else None
+    return _assertion(f"{parts[1] or ''}{parts[2]}", parts[4], threshold, where)
+
+
+def _assertion(kind: str, value: JsonValue, threshold: float | None, where: str) -> Assertion:
+    bare = kind.removeprefix("not-")
+    if bare not in NAMES:
+        raise ConfigError(f"{where}: unknown assertion {kind!r}", remedy=f"There are: {', '.join(NAMES)}")
+    return Assertion(bare, value, threshold, kind != bare)

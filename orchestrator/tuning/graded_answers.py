@@ -1,0 +1,107 @@
+"""What every model of a fleet said to the same questions, and how right that was: what tuning replays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from orchestrator.backends.testing.recorded import RecordedAnswer, RecordedModel
+from orchestrator.errors import ConfigError
+from orchestrator.evaluation.paired import Array
+from orchestrator.offline.grading import Graded
+from orchestrator.router import ModelProfile, Outcome
+from orchestrator.search.vote_table import GradedQuestion
+from orchestrator.tokens.estimate import estimate_tokens
+
+RIGHT = 0.5
+"""The score from which an answer counts as right where only right and wrong are told apart."""
+ANSWERS_NEEDED = '{"query": ..., "outcomes": {MODEL: {"score": 1, "answer": "..."}, ...}} for every model, a line each'
+
+
+@dataclass(frozen=True)
+class GradedAnswers:
+    """`answers` and `scores` (in [0, 1]) have the shape (questions, models); `profiles` are in order of the columns."""
+
+    questions: tuple[str, ...]
+    profiles: tuple[ModelProfile, ...]
+    answers: tuple[tuple[RecordedAnswer, ...], ...]
+    scores: Array
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models, in order of the columns."""
+        return tuple(profile.name for profile in self.profiles)
+
+    def recorded(self) -> list[RecordedModel]:
+        """Models that say these answers, as fast as it goes."""
+        return [
+            RecordedModel(
+                replace(profile, ttft_s=0.0),
+                {q.strip(): row[column] for q, row in zip(self.questions, self.answers, strict=True)},
+            )
+            for column, profile in enumerate(self.profiles)
+        ]
+
+    def graded_question(self, row: int, expected_usd: Mapping[str, float]) -> GradedQuestion:
+        """A question as calibration takes it; `expected_usd` is what the engine expects each model to cost."""
+        texts = {profile.name: answer.text for profile, answer in zip(self.profiles, self.answers[row], strict=True)}
+        right = {name: bool(score >= RIGHT) for name, score in zip(self.models, self.scores[row], strict=True)}
+        paid = zip(self.profiles, self.answers[row], strict=True)
+        usd = {p.name: p.cost_usd(answer.input_tokens, answer.output_tokens) or 0.0 for p, answer in paid}
+        return GradedQuestion.of_texts(self.questions[row], texts, right, usd, expected_usd)
+
+
+def answers_of_log(outcomes: Sequence[Outcome], profiles: Mapping[str, ModelProfile]) -> GradedAnswers:
+    """The queries of a log that every model of the fleet answered.
+
+    Raises `ConfigError` where there is none, or an answer is without its text.
+    """
+    by_query: dict[str, dict[str, Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.model in profiles:
+            by_query.setdefault(outcome.query, {})[outcome.model] = outcome
+    complete = {query: found for query, found in by_query.items() if len(found) == len(profiles)}
+    if not complete:
+        seen = sorted({outcome.model for outcome in outcomes})
+        raise ConfigError(
+            f"no query of the log was answered by all models of the fleet ({', '.join(profiles)}); it holds answers of "
+            f"{', '.join(seen) or 'none'}",
+            remedy=f"Write {ANSWERS_NEEDED}",
+        )
+    without = next((o for found in complete.values() for o in found.values() if o.answer is None), None)
+    if without is not None:
+        raise ConfigError(
+            f"the log holds no text of the answer of {without.model!r} to {without.query[:60]!r}",
+            remedy=f"Write {ANSWERS_NEEDED}",
+        )
+    return GradedAnswers(
+        tuple(complete),
+        tuple(profiles.values()),
+        tuple(
+            tuple(_recorded(found[name], profile) for name, profile in profiles.items()) for found in complete.values()
+        ),
+        np.array([[found[name].score for name in profiles] for found in complete.values()], dtype=float),
+    )
+
+
+def answers_of_fleet(graded: Graded, profiles: Mapping[str, ModelProfile]) -> GradedAnswers:
+    """What a fleet just said, graded."""
+    return GradedAnswers(
+        tuple(reply.question for reply in graded.replies),
+        tuple(profiles.values()),
+        tuple(
+            tuple(RecordedAnswer(reply.texts[name], *reply.tokens[name]) for name in profiles)
+            for reply in graded.replies
+        ),
+        np.array([[float(reply.right[name]) for name in profiles] for reply in graded.replies]),
+    )
+
+
+def _recorded(outcome: Outcome, profile: ModelProfile) -> RecordedAnswer:
+    tokens = profile.output_tokens if outcome.output_tokens is None else outcome.output_tokens
+    return RecordedAnswer(outcome.answer or "", estimate_tokens(outcome.query), round(tokens))

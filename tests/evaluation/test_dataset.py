@@ -1,0 +1,108 @@
+"""Examples in the forms that other tools keep them in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator import ConfigError
+from orchestrator.evaluation import Assertion, read_cases
+
+INSPECT = [
+    {"input": "What is 2 + 2?", "target": "4", "id": "sum", "metadata": {"level": 1}},
+    {"input": [{"role": "user", "content": "Say hi"}], "target": ["hi", "hello"]},
+    {"input": "Which is a fruit?", "choices": ["stone", "apple"], "target": "B"},
+]
+PROMPTFOO = """
+prompts: ["Translate to {{language}}: {{text}}"]
+defaultTest:
+  assert:
+    - type: latency
+      threshold: 5000
+tests:
+  - description: greeting
+    vars: {language: French, text: Hello}
+    assert:
+      - type: icontains
+        value: bonjour
+      - type: not-contains
+        value: Hello
+"""
+
+
+def written(folder: Path, name: str, content: str) -> Path:
+    path = folder / name
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_samples_of_inspect(tmp_path: Path) -> None:
+    for name, text in (
+        ("a.jsonl", "\n".join(map(json.dumps, INSPECT))),
+        ("a.json", json.dumps(INSPECT)),
+    ):
+        cases = read_cases(written(tmp_path, name, text))
+        assert cases[0].id == "sum"
+        assert cases[0].targets == ("4",)
+        assert cases[0].metadata == {"level": 1}
+        assert cases[1].targets == ("hi", "hello")
+        assert "B) apple" in cases[2].question
+
+
+def test_tests_of_promptfoo(tmp_path: Path) -> None:
+    (case,) = read_cases(written(tmp_path, "promptfooconfig.yaml", PROMPTFOO))
+    assert case.question == "Translate to French: Hello"
+    assert case.assertions == (
+        Assertion("icontains", "bonjour"),
+        Assertion("contains", "Hello", negated=True),
+        Assertion("latency", threshold=5000),
+    )
+
+
+def test_a_table_of_promptfoo_names_what_is_expected_in_columns(tmp_path: Path) -> None:
+    table = 'question,__expected1,__expected2,__expected3\n"6 * 7?",contains: 42,not-contains: 41,likeness: none\n'
+    (case,) = read_cases(written(tmp_path, "t.csv", table))
+    assert case.assertions == (
+        Assertion("contains", "42"),
+        Assertion("contains", "41", negated=True),
+        Assertion("equals", "likeness: none"),
+    )
+
+
+def test_rows_under_the_usual_names_and_with_a_mark_of_byte_order(tmp_path: Path) -> None:
+    rows = '\ufeff{"query": "Wie viel ist 6 mal 7?", "expected": 42}\n'
+    (case,) = read_cases(written(tmp_path, "q.jsonl", rows))
+    assert case.targets == ("42",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("q.jsonl", '{"question": "x"}', "nothing is expected"),
+        ("q.jsonl", '{"answer": "x"}', "no question under any of"),
+        ("q.jsonl", "", "no examples"),
+        ("q.jsonl", '{"question": "x", "answer": 1}\n{', "q.jsonl:2"),
+        ("q.jsonl", '{"id": 1, "question": "x", "answer": 1}\n{"id": 1, "question": "y", "answer": 1}', "same id"),
+        ("q.txt", "x", "examples end in"),
+        ("q.yaml", "tests: 3", "not a list of tests"),
+        ("q.yaml", "tests:\n  - vars: {question: a}\n    assert: [{type: javascript, value: x}]", "unknown assertion"),
+        (
+            "q.yaml",
+            "prompts: ['{{a}}']\ntests:\n  - vars: {b: 1}\n    assert: [{type: contains}]",
+            "the prompt needs a",
+        ),
+        ("q.json", "[1]", "not an object"),
+        ("q.jsonl", '{"messages": [{"role": "assistant", "content": "x"}], "answer": 1}', "no conversation that ends"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_with_its_place(tmp_path: Path, name: str, content: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        read_cases(written(tmp_path, name, content))
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    for name in ("none.yaml", "none.json"):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            read_cases(tmp_path / name)

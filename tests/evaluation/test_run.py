@@ -1,0 +1,177 @@
+"""A suite against models on a real server: figures, expectations, early ends, the page."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from orchestrator.cli import main
+from tests.support.gateway import read_body, reply, served
+
+
+class Sums:
+    """A server of models that are wrong on every so manieth number."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.wrong_every = {"good": 1_000, "weak": 3}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        asked = json.loads(await read_body(receive))
+        self.calls += 1
+        text = asked["messages"][-1]["content"]
+        if "Rate" in text or "rate the answer" in text:
+            said = '{"own_answer": "8", "ratings": {"rubric": {"why": "", "score": 10}}}'
+        else:
+            n = int(re.findall(r"\d+", text)[0])
+            said = f"The answer is {2 * n + (n % self.wrong_every[asked['model']] == 0)}."
+        choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+        await reply(send, 200, {"choices": [choice], "usage": {"prompt_tokens": 20, "completion_tokens": 8}})
+
+
+@pytest.fixture(scope="module")
+def sums() -> Iterator[tuple[Sums, str]]:
+    app = Sums()
+    with served(app) as url:
+        yield app, url
+
+
+def suite(folder: Path, url: str, **stated: Any) -> Path:
+    models = {
+        name: {
+            "provider": "compatible",
+            "model": name,
+            "base_url": f"{url}/v1",
+            "input_usd_per_mtok": price,
+            "output_usd_per_mtok": price,
+        }
+        for name, price in (("good", 10.0), ("weak", 1.0))
+    }
+    (folder / "orchestrator.yaml").write_text(
+        yaml.safe_dump({"version": 1, "models": models, "memory": None, "strategy": "single"})
+    )
+    rows = [{"question": f"What is {n} + {n}?", "answer": str(2 * n)} for n in range(1, 201)]
+    (folder / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = {
+        "name": "sums",
+        "data": [{"file": "q.jsonl"}],
+        "configurations": {
+            "strong": {"models": ["good"]},
+            "cheap": {"models": ["weak"]},
+        },
+        **stated,
+    }
+    path = folder / "suite.yaml"
+    path.write_text(yaml.safe_dump(found, sort_keys=False))
+    return path
+
+
+def run(*arguments: str | Path) -> tuple[int, Any]:
+    done = CliRunner().invoke(main, ["eval", *map(str, arguments), "--json"])
+    return done.exit_code, json.loads(done.stdout)
+
+
+def test_figures_and_a_loss_that_is_found(tmp_path: Path, sums: tuple[Sums, str]) -> None:
+    code, found = run(suite(tmp_path, sums[1], expect=[{"of": "cheap", "loses_at_most": 0.05}], stop_early=False))
+    assert code == 1
+    strong, cheap = found["configurations"]
+    assert (strong["score"]["value"], found["examples"]) == (1.0, 200)
+    assert cheap["score"]["value"] == pytest.approx(134 / 200)
+    assert cheap["usd_per_1k"] == pytest.approx(strong["usd_per_1k"] / 10, rel=0.05)
+    (beside,) = found["comparisons"]
+    assert (beside["won"], beside["lost"]) == (0, 66)
+    assert beside["p_value"] < 1e-6
+    assert beside["difference"]["low"] < -0.33 < beside["difference"]["high"]
+    assert found["expectations"][0]["standing"] == "failed"
+
+
+def test_a_run_ends_as_soon_as_all_is_decided(tmp_path: Path, sums: tuple[Sums, str]) -> None:
+    expected = [{"of": "cheap", "loses_at_most": 0.05}, {"of": "strong", "score_at_least": 0.8}]
+    before = sums[0].calls
+    code, found = run(suite(tmp_path, sums[1], expect=expected))
+    assert code == 1
+    assert [each["standing"] for each in found["expectations"]] == ["failed", "met"]
+    assert 30 <= found["examples"] < 200
+    assert "every expectation was decided" in found["stopped"]
+    assert sums[0].calls - before < 400
+
+
+def test_what_is_expected_and_shown_passes(tmp_path: Path, sums: tuple[Sums, str]) -> None:
+    expected = [
+        {"of": "strong", "score_at_least": 0.9},
+        {"of": "cheap", "score_at_least": 0.6, "certain": False},
+        {"of": "cheap", "usd_per_1k_at_most": 0.1},
+        {"of": "cheap", "p95_seconds_at_most": 60},
+    ]
+    code, found = run(suite(tmp_path, sums[1], expect=expected))
+    assert code == 0, found["expectations"]
+    assert found["passed"] is True
+
+
+def test_few_examples_show_nothing_and_say_so(tmp_path: Path, sums: tuple[Sums, str]) -> None:
+    stated = suite(tmp_path, sums[1], expect=[{"of": "strong", "score_at_least": 0.9}])
+    stated.write_text(stated.read_text().replace("file: q.jsonl", "file: q.jsonl\n  sample: 5"))
+    code, found = run(stated)
+    assert code == 1
+    assert found["expectations"][0]["standing"] == "not shown"
+
+
+def test_money_that_is_short_ends_the_run_with_what_was_graded(tmp_path: Path, sums: tuple[Sums, str]) -> None:
+    code, found = run(suite(tmp_path, sums[1], usd=0.05, expect=[{"of": "strong", "score_at_least": 0.5}]))
+    assert "the budget is spent" in found["stopped"]
+    assert found["usd"] <= 0.05
+    assert code == 1
+
+
+def test_the_page_holds_every_answer_and_runs_no_script(tmp_path: Path, sums: tuple[Sums, str]) -> None:
+    page, out = tmp_path / "r.html", tmp_path / "r.json"
+    run(suite(tmp_path, sums[1], name="<script>alert(1)</script>", stop_early=False), "--html", page, "--out", out)
+    html = page.read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert html.index("right: 6") < html.index("right: 4")  # what the two part in comes first
+    assert len(json.loads(out.read_text())["answers"]) == 400
+
+
+def test_a_rubric_is_judged_by_the_named_model(tmp_path: Path, sums: tuple[Sums, str]) -> None:
+    stated = suite(tmp_path, sums[1], judge="good")
+    tests = [{"vars": {"question": "What is 4 + 4?"}, "assert": [{"type": "llm-rubric", "value": "Is it polite?"}]}]
+    (tmp_path / "q.yaml").write_text(yaml.safe_dump(tests))
+    stated.write_text(stated.read_text().replace("q.jsonl", "q.yaml"))
+    code, found = run(stated)
+    assert (code, found["configurations"][0]["score"]["value"]) == (0, 1.0)
+    stated.write_text(stated.read_text().replace("judge: good", "judge: nobody"))
+    code, found = run(stated)
+    assert code == 2
+    assert "has no model 'nobody'" in found["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        ({"baseline": "strog"}, "there is no configuration 'strog'. Did you mean 'strong'?"),
+        ({"expect": [{"of": "strong", "loses_at_most": 0.1}]}, "cannot lose against itself"),
+        ({"expect": [{"of": "cheap"}]}, "an expectation has one limit"),
+        ({"configurations": {"a": {"strategy": "adaptiv"}}}, "Did you mean 'adaptive'?"),
+        ({"configurations": {"a": {"models": ["nobody"]}}}, "has no model 'nobody'"),
+        ({"data": [{"file": "none.jsonl"}]}, "none.jsonl"),
+    ],
+)
+def test_mistakes_are_told(tmp_path: Path, sums: tuple[Sums, str], stated: dict[str, Any], told: str) -> None:
+    code, found = run(suite(tmp_path, sums[1], **stated))
+    assert code == 2
+    assert told in found["error"]["message"]
+
+
+def test_what_is_printed_fits_a_terminal(tmp_path: Path, sums: tuple[Sums, str]) -> None:
+    done = CliRunner().invoke(main, ["eval", str(suite(tmp_path, sums[1]))])
+    table = [line for line in done.stdout.splitlines() if " to " in line and "beside" not in line]
+    assert len(table) == 2
+    assert max(map(len, table)) <= 80

@@ -1,0 +1,173 @@
+"""Tuning: what is cheaper and as good is found, what only looks so is not promoted, and what is written can be used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from orchestrator import ConfigError, Orchestrator
+from orchestrator.cli import main
+from orchestrator.config.models import Config, load_config, read_config
+from orchestrator.router import Outcome
+from orchestrator.tuning import answers_of_log, tune
+from orchestrator.tuning.promotion import judge, shortlist
+from orchestrator.tuning.trial import Proposal, Trial
+
+PRICES = {"small": 0.2, "large": 20.0}
+RIGHT = {"small": 0.9, "large": 0.9}
+
+
+def config_of(folder: Path, **stated: object) -> Path:
+    models = {
+        name: {
+            "provider": "compatible",
+            "model": name,
+            "base_url": "http://127.0.0.1:9/v1",
+            "input_usd_per_mtok": price,
+            "output_usd_per_mtok": price,
+            "skill": 0.5 if name == "small" else 0.9,
+        }
+        for name, price in PRICES.items()
+    }
+    path = folder / "orchestrator.yaml"
+    path.write_text("# ours\n" + yaml.safe_dump({"version": 1, "models": models, "memory": None, **stated}))
+    return path
+
+
+def graded(questions: int, right: dict[str, float], seed: int = 0) -> list[dict[str, object]]:
+    """Sums, and what models said to them: `right` is the share of each that is right."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for n in range(questions):
+        said = {}
+        for name, share in right.items():
+            ok = bool(rng.random() < share)
+            said[name] = {
+                "score": int(ok),
+                "answer": f"The answer is {7 * n + (0 if ok else int(rng.integers(1, 9)))}.",
+            }
+        rows.append({"query": f"What is {n} * 7?", "outcomes": said})
+    return rows
+
+
+def outcomes(rows: Sequence[dict[str, object]]) -> list[Outcome]:
+    return [
+        Outcome(str(row["query"]), model, float(said["score"]), answer=said["answer"])
+        for row in rows
+        for model, said in row["outcomes"].items()  # type: ignore[attr-defined]
+    ]
+
+
+def loaded(path: Path) -> tuple[Config, dict[str, object]]:
+    config = load_config(path)
+    from orchestrator.fleet.build import fleet_from_config
+
+    return config, {name: backend.profile for name, backend in fleet_from_config(config).backends.items()}
+
+
+def test_a_model_that_is_as_good_for_a_hundredth_is_found(tmp_path: Path) -> None:
+    config, profiles = loaded(config_of(tmp_path))
+    found = tune(config, answers_of_log(outcomes(graded(300, RIGHT)), profiles), max_loss=0.05)  # type: ignore[arg-type]
+    assert found.promoted is not None
+    assert found.promoted.cost.value < 0.6
+    assert found.promoted.quality.value > -0.05
+    assert found.tested_on == 180
+
+
+def test_a_fleet_that_needs_its_strong_model_keeps_it(tmp_path: Path) -> None:
+    config, profiles = loaded(config_of(tmp_path, quality=0.97, strategy="single"))
+    right = {"small": 0.4, "large": 0.98}
+    found = tune(config, answers_of_log(outcomes(graded(200, right)), profiles), max_loss=0.02)  # type: ignore[arg-type]
+    assert found.promoted is None or found.promoted.quality.value > -0.02
+
+
+def dealt(rng: np.random.Generator, n: int, loss: float, cheaper: float) -> tuple[Trial, list[Trial]]:
+    """A present configuration, and proposals that lose `loss` and cost `cheaper` of its price."""
+    score = (rng.random(n) < 0.85).astype(float)
+    usd = rng.lognormal(0.0, 1.5, n) / 1_000
+    proposals = []
+    for number in range(4):
+        lost = rng.random(n) < (loss + 0.03) / 0.85
+        won = rng.random(n) < 0.03 / 0.15
+        new = np.where(score > 0, np.where(lost, 0.0, 1.0), np.where(won, 1.0, 0.0))
+        proposals.append(Trial(Proposal(f"p{number}"), new, usd * cheaper * rng.lognormal(0.0, 0.3, n)))
+    return Trial(Proposal("present"), score, usd), proposals
+
+
+def promoted_share(loss: float, cheaper: float, *, shuffled: bool = False, runs: int = 100) -> float:
+    hits = 0
+    for run in range(runs):
+        rng = np.random.default_rng(run)
+        present, proposals = dealt(rng, 300, loss, cheaper)
+        if shuffled:  # every configuration gets the outcome of a random one on every question: nothing differs
+            every = [present, *proposals]
+            deal = rng.permuted(np.tile(np.arange(5)[:, None], 300), axis=0)
+            columns = np.arange(300)
+            score, usd = np.stack([t.score for t in every]), np.stack([t.usd for t in every])
+            every = [Trial(t.proposal, score[deal[i], columns], usd[deal[i], columns]) for i, t in enumerate(every)]
+            present, proposals = every[0], every[1:]
+        select, test = np.arange(120), np.arange(120, 300)
+        chosen = shortlist(present.rows(select), [t.rows(select) for t in proposals], max_loss=0.03)
+        last = [next(t for t in proposals if t.proposal == c.proposal).rows(test) for c in chosen]
+        judged = judge(present.rows(test), last, max_loss=0.03, confidence=0.9, seed=run)
+        hits += any(each.outcome == "promoted" for each in judged)
+    return hits / runs
+
+
+def test_nothing_is_promoted_where_nothing_differs() -> None:
+    assert promoted_share(0.0, 1.0, shuffled=True) == 0.0
+
+
+def test_what_loses_exactly_the_margin_is_promoted_as_rarely_as_promised() -> None:
+    assert promoted_share(0.03, 0.5) <= 0.16  # 0.1, and two standard errors of 100 runs
+
+
+def test_what_loses_nothing_for_half_the_price_is_promoted() -> None:
+    assert promoted_share(-0.02, 0.5) > 0.6
+
+
+def test_the_command_writes_a_configuration_that_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config_of(tmp_path)
+    log = tmp_path / "graded.jsonl"
+    log.write_text("\n".join(map(json.dumps, graded(300, RIGHT))))
+    done = CliRunner().invoke(main, ["tune", "graded.jsonl", "--max-loss", "0.05", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    text = Path(found["written"]).read_text()
+    assert text.splitlines()[1] == "# ours"
+    with Orchestrator.from_config(found["written"]) as fleet:
+        assert fleet.route("What is 3 * 7?").chosen in fleet.backends
+    assert json.loads(Path("tuned/measured.json").read_text())["tested_on"] == 180
+
+
+@pytest.mark.parametrize(
+    ("rows", "stated", "told"),
+    [
+        (graded(40, RIGHT), {}, "40 graded questions are too few"),
+        (graded(80, {"small": 0.9}), {}, "no query of the log was answered by all models"),
+        ([{"query": "a", "outcomes": {"small": 1, "large": 1}}] * 2, {}, "no text of the answer"),
+        (graded(80, RIGHT), {"quality": {"max_loss": 0.1, "vs": "large"}, "router": "r"}, "quality is a promise"),
+    ],
+)
+def test_what_cannot_be_tuned_is_told(
+    tmp_path: Path, rows: list[dict[str, object]], stated: dict[str, object], told: str
+) -> None:
+    path = config_of(tmp_path, **stated)
+    log = tmp_path / "graded.jsonl"
+    log.write_text("\n".join(map(json.dumps, rows)))
+    done = CliRunner().invoke(main, ["tune", str(log), "--config", str(path), "--json"])
+    assert done.exit_code == 2
+    assert told in json.loads(done.stdout)["error"]["message"]
+
+
+def test_a_log_of_another_fleet_is_no_log() -> None:
+    config = read_config({"models": {"a": {"provider": "simulated", "skill": 0.5}}})
+    with pytest.raises(ConfigError, match="it holds answers of large, small"):
+        answers_of_log(outcomes(graded(3, RIGHT)), dict.fromkeys(config.models))  # type: ignore[arg-type]
