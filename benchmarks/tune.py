@@ -1,15 +1,14 @@
 """Tuning the shipped default on recorded fleets: `python -m benchmarks.tune --data DIR --json FILE`.
 
-For each task and seed 300 graded questions are drawn; `orchestrator.tuning.tune` searches on 40 % of them, tests on the
-others, and what it promotes is then measured on up to 700 questions that it never saw (`held_out`). The present
+For each task and seed 300 graded questions are drawn for `orchestrator.tuning.tune`; what it promotes is measured on up
+to 700 questions that it never saw (`held_out`). The present
 configuration is the shipped default. The shipped router was trained on these very questions and knows these models by
 name, which no user's fleet enjoys: so models are renamed here and only their public MMLU score is stated, as for models
 that it never saw. `--known` leaves their names.
 
-`null`: 200 runs in which nothing differs. The outcomes of the present configuration and of the proposals of a real run
-are dealt anew on every question (each configuration gets the outcome of a random one), so that they are all alike, and
-selection and test are made as always. `at_margin` deals outcomes that lose exactly `max_loss`: at most one in ten may
-be promoted there.
+`false_promotions`: of 200 runs in which nothing differs. The outcomes of the present configuration and of changes to it
+are dealt anew on every question (each gets the outcome of a random one), so that all are alike, and tested as always.
+`promotions_at_margin`: of as many runs whose changes lose exactly `max_loss`; at most one in ten is what is promised.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ from orchestrator.backends.testing.recorded import RecordedAnswer, load_recorded
 from orchestrator.config.models import Config, read_config
 from orchestrator.router.learning.shipped import SKILLS
 from orchestrator.tuning import GradedAnswers, tune
-from orchestrator.tuning.promotion import judge, shortlist
-from orchestrator.tuning.stage import Stage, TrialPool
+from orchestrator.tuning.promotion import judge, level_of, loses_too_much
+from orchestrator.tuning.stage import PRESENT, Stage, TrialPool
 from orchestrator.tuning.trial import Proposal, Trial
-from orchestrator.tuning.tune import PRESENT, SELECT_SHARE, Tuned
 
 TASKS = ("gsm", "crux", "mmlupro")
 QUESTIONS, HELD_OUT, NULL_RUNS = 300, 700, 200
+CONFIDENCE = 0.9
 WORKERS = min(2, os.cpu_count() or 1)
 SAME = {"gemini-1.5-flash-002": "gemini-1.5-flash", "Mixtral-8x7B-Instruct-v0.1": "mixtral-8x7b-instruct"}
 
@@ -89,15 +88,14 @@ def measure(answers: GradedAnswers, *, seed: int, max_loss: float) -> dict[str, 
     found = tune(config, asked, max_loss=max_loss, seed=seed, workers=WORKERS)
     result: dict[str, Any] = {
         "seconds": round(found.seconds, 1),
-        "promoted": None,
+        "promoted": None if found.made is None else found.made.name,
         "cost_cut": 0.0,
         "score_change": 0.0,
         "held_out_cost_cut": 0.0,
         "held_out_score_change": 0.0,
-        "tried": found.tried,
         "present_score": round(found.present_score, 4),
         "present_usd_per_1k": round(1_000 * found.present_usd, 4),
-        "proposals": [
+        "recipes": [
             {
                 "name": each.trial.proposal.name,
                 "outcome": each.outcome,
@@ -105,29 +103,22 @@ def measure(answers: GradedAnswers, *, seed: int, max_loss: float) -> dict[str, 
                 "cost_cut": round(1 - each.cost.value, 4),
                 "p_loses": round(each.p_loses, 4),
             }
-            for each in found.judged
+            for each in found.tested
         ],
     }
-    if found.promoted is not None:
-        result |= _held_out(config, drawn, found, seed)
+    if found.promoted is not None and found.made is not None:
+        rest = np.arange(QUESTIONS, len(drawn))
+        with TrialPool(Stage(config, drawn), WORKERS) as pool:
+            begun = [pool.trial(proposal, rest) for proposal in (PRESENT, found.made)]
+            old, new = (trial() for trial in begun)
+        result |= {
+            "cost_cut": round(1 - found.promoted.cost.value, 4),
+            "score_change": round(found.promoted.quality.value, 4),
+            "held_out_cost_cut": round(1 - float(new.usd.sum() / old.usd.sum()), 4),
+            "held_out_score_change": round(float(new.score.mean() - old.score.mean()), 4),
+            "held_out_questions": len(rest),
+        }
     return result
-
-
-def _held_out(config: Config, drawn: GradedAnswers, found: Tuned, seed: int) -> dict[str, Any]:
-    assert found.promoted is not None
-    proposal = found.promoted.trial.proposal
-    select = np.random.default_rng(seed).permutation(QUESTIONS)[: round(SELECT_SHARE * QUESTIONS)]
-    rest = np.arange(QUESTIONS, len(drawn))
-    with TrialPool(Stage(config, drawn, select), WORKERS) as pool:
-        old, new = pool.trials([(PRESENT, rest), (proposal, rest)])
-    return {
-        "promoted": proposal.name,
-        "cost_cut": round(1 - found.promoted.cost.value, 4),
-        "score_change": round(found.promoted.quality.value, 4),
-        "held_out_cost_cut": round(1 - float(new.usd.sum() / old.usd.sum()), 4),
-        "held_out_score_change": round(float(new.score.mean() - old.score.mean()), 4),
-        "held_out_questions": len(rest),
-    }
 
 
 def null_runs(answers: GradedAnswers, *, max_loss: float, loss: float, runs: int = NULL_RUNS) -> dict[str, Any]:
@@ -138,8 +129,9 @@ def null_runs(answers: GradedAnswers, *, max_loss: float, loss: float, runs: int
     changes = [{"quality": 0.7}, {"quality": 0.9}, {"value_usd": 0.01}, {"value_usd": 0.0025}, {"strategy": "single"}]
     proposals = [PRESENT, *(Proposal(f"proposal {n}", change) for n, change in enumerate(changes))]
     every = np.arange(len(asked))
-    with TrialPool(Stage(config, asked, every[:1]), WORKERS) as pool:
-        trials = pool.trials([(proposal, every) for proposal in proposals])
+    with TrialPool(Stage(config, asked), WORKERS) as pool:
+        begun = [pool.trial(proposal, every) for proposal in proposals]
+        trials = [trial() for trial in begun]
     score, usd = np.stack([t.score for t in trials]), np.stack([t.usd for t in trials])
     promoted = 0
     for run in range(runs):
@@ -152,13 +144,19 @@ def null_runs(answers: GradedAnswers, *, max_loss: float, loss: float, runs: int
             spoilt = rng.random(dealt_score[1:].shape) < loss / dealt_score[1:].mean()
             dealt_score[1:][spoilt] = 0.0
         dealt = [Trial(p, dealt_score[n], dealt_usd[n]) for n, p in enumerate(proposals)]
-        cut = round(SELECT_SHARE * QUESTIONS)
-        select, test = np.arange(cut), np.arange(cut, QUESTIONS)
-        chosen = shortlist(dealt[0].rows(select), [t.rows(select) for t in dealt[1:]], max_loss=max_loss)
-        last = [dealt[proposals.index(t.proposal)].rows(test) for t in chosen]
-        judged = judge(dealt[0].rows(test), last, max_loss=max_loss, confidence=0.9, seed=run)
+        judged = judge(dealt[0], [climb(dealt, max_loss)], max_loss=max_loss, confidence=CONFIDENCE, seed=run)
         promoted += any(each.outcome == "promoted" for each in judged)
     return {"runs": runs, "promotions": promoted}
+
+
+def climb(dealt: Sequence[Trial], max_loss: float) -> list[Trial]:
+    """The rungs of a ladder that are reached."""
+    climbed: list[Trial] = []
+    for trial in dealt[1:]:
+        climbed.append(trial)
+        if loses_too_much(dealt[0], trial, max_loss=max_loss, level=level_of(0, CONFIDENCE)):
+            break
+    return climbed
 
 
 def main() -> None:

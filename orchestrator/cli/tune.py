@@ -16,7 +16,7 @@ from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.config.models import Config
-    from orchestrator.tuning import GradedAnswers, TestedProposal, Tuned
+    from orchestrator.tuning import GradedAnswers, TestedRecipe, Tuned
 
 MAX_WORKERS = 4
 
@@ -51,7 +51,13 @@ MAX_WORKERS = 4
     show_default=True,
     help="What asking the models may cost, where EXAMPLES are questions.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the halves: who selects, who tests.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the parts of EXAMPLES that make a change, and try it.",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -76,8 +82,9 @@ def command(
 
     EXAMPLES are answers that every model gave, graded: {"query", "outcomes": {MODEL: {"score", "answer"}}} a line; no
     model is asked then. Or questions with right answers, {"question", "answer"}: every model is asked each of them
-    once, for at most --usd. Three hundred are good. Models offered, thresholds, strategies, the router and the policy
-    of the search are tried on some of them and tested on the others. Exit code 1 where nothing is promoted.
+    once, for at most --usd. Three hundred are good. The router, the policy of the search, thresholds and the models
+    offered are tried, each made from some of the questions and tested on the others. Exit code 1 where nothing is
+    promoted.
     """
     from orchestrator.config.models import load_config
     from orchestrator.tuning.tune import check_tunable, tune
@@ -97,7 +104,7 @@ def command(
     )
     written = None
     if found.promoted is not None:
-        written = write_tuned(config, present, answers, found, out, seed)
+        written = write_tuned(config, present, answers, found, out)
     click.echo(json.dumps(_as_json(found, written), indent=2) if as_json else _as_text(found, max_loss, written))
     raise SystemExit(0 if written is not None else 1)
 
@@ -148,10 +155,8 @@ def _holds_questions(path: Path) -> bool:
 def _as_json(found: Tuned, written: Path | None) -> JsonObject:
     return {
         "questions": found.questions,
-        "tested_on": found.tested_on,
-        "tried": found.tried,
         "present": {"score": found.present_score, "usd_per_1k": 1_000 * found.present_usd},
-        "proposals": [
+        "recipes": [
             {
                 "name": each.trial.proposal.name,
                 "outcome": each.outcome,
@@ -161,9 +166,9 @@ def _as_json(found: Tuned, written: Path | None) -> JsonObject:
                 "p_no_cheaper": each.p_no_cheaper,
                 "p_same": each.p_same,
             }
-            for each in found.judged
+            for each in found.tested
         ],
-        "promoted": None if found.promoted is None else found.promoted.trial.proposal.name,
+        "promoted": None if found.made is None else found.made.name,
         "written": None if written is None else str(written),
         "seconds": found.seconds,
     }
@@ -171,10 +176,10 @@ def _as_json(found: Tuned, written: Path | None) -> JsonObject:
 
 def _as_text(found: Tuned, max_loss: float, written: Path | None) -> str:
     lines = [
-        f"{found.questions} graded questions; {found.tried} changes tried; {found.tested_on} questions tested",
+        f"{found.questions} graded questions, {len(found.tested)} changes tried",
         f"present configuration: score {found.present_score:.3f}, {1_000 * found.present_usd:.4g} USD for 1,000",
     ]
-    lines += [f"  {_proposal(each)}" for each in found.judged]
+    lines += [f"  {_tested(each)}" for each in found.tested]
     best = found.promoted
     if best is None:
         lines.append(f"nothing is promoted: no cheaper change is shown to lose at most {max_loss:g}")
@@ -187,7 +192,7 @@ def _as_text(found: Tuned, max_loss: float, written: Path | None) -> str:
     return "\n".join(lines)
 
 
-def _proposal(each: TestedProposal) -> str:
+def _tested(each: TestedRecipe) -> str:
     return (
         f"{each.outcome:15} score {each.quality.value:+.3f}, cost x {each.cost.value:.2f}: {each.trial.proposal.name}"
     )

@@ -20,7 +20,7 @@ RIGHT = 0.5
 ANSWERS_NEEDED = '{"query": ..., "outcomes": {MODEL: {"score": 1, "answer": "..."}, ...}} for every model, a line each'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GradedAnswers:
     """`answers` and `scores` (in [0, 1]) have the shape (questions, models); `profiles` are in order of the columns."""
 
@@ -51,9 +51,13 @@ class GradedAnswers:
         """A question as calibration takes it; `expected_usd` is what the engine expects each model to cost."""
         texts = {profile.name: answer.text for profile, answer in zip(self.profiles, self.answers[row], strict=True)}
         right = {name: bool(score >= RIGHT) for name, score in zip(self.models, self.scores[row], strict=True)}
-        paid = zip(self.profiles, self.answers[row], strict=True)
-        usd = {p.name: p.cost_usd(answer.input_tokens, answer.output_tokens) or 0.0 for p, answer in paid}
+        usd = dict(zip(self.models, self.usd(row), strict=True))
         return GradedQuestion.of_texts(self.questions[row], texts, right, usd, expected_usd)
+
+    def usd(self, row: int) -> list[float]:
+        """What each model's answer to a question cost, in USD; 0 for a model without known prices."""
+        paid = zip(self.profiles, self.answers[row], strict=True)
+        return [p.cost_usd(answer.input_tokens, answer.output_tokens) or 0.0 for p, answer in paid]
 
 
 def answers_of_log(outcomes: Sequence[Outcome], profiles: Mapping[str, ModelProfile]) -> GradedAnswers:

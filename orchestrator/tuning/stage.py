@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from functools import cached_property, partial, reduce
+from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import cached_property, partial
 from multiprocessing import get_context
 from types import TracebackType
 from typing import Any, Self
@@ -19,21 +19,27 @@ from orchestrator.learning.certificates import trained_router
 from orchestrator.offline.rehearsal import rehearse
 from orchestrator.router import Outcome, Router
 from orchestrator.search.calibration.calibration import calibrated_settings
-from orchestrator.search.vote_table import GradedQuestion
 from orchestrator.tuning.graded_answers import GradedAnswers
-from orchestrator.tuning.proposals import policy_proposals
+from orchestrator.tuning.recipes import Recipe
 from orchestrator.tuning.trial import Proposal, Rows, Trial
 
+PRESENT = Proposal("present configuration")
+FOLDS = 2
 CHUNK = 50  # questions of one task of a pool
 MODEL = "models."
 
 
 class Stage:
-    """Tries changes to `config` on recorded answers; `select` are the rows that a router may be taught by."""
+    """Tries changes to `config` on recorded answers; `router` stands in for the configuration's."""
 
-    def __init__(self, config: Config, answers: GradedAnswers, select: Rows, router: Router | None = None) -> None:
-        self._config, self._answers, self._select = config, answers, select
-        self._stated = router
+    def __init__(self, config: Config, answers: GradedAnswers, router: Router | None = None) -> None:
+        self._config, self._answers, self._stated = config, answers, router
+        self._taught: dict[tuple[int, ...], Router] = {}
+
+    def cross_trial(self, recipe: Recipe, rows: Rows, fold: int, folds: int) -> Trial:
+        """What a recipe does to the questions of one fold of `rows`, made from those of the others."""
+        in_fold = np.arange(len(rows)) % folds == fold
+        return self.trial(recipe.make(self._answers, rows[~in_fold]), rows[in_fold])
 
     def trial(self, proposal: Proposal, rows: Rows) -> Trial:
         """What the configuration does to the questions number `rows` with the proposed change."""
@@ -56,18 +62,18 @@ class Stage:
             return self._stated
         return trained_router(self._config.router) if self._config.router is not None else Router()
 
-    @cached_property
-    def taught_router(self) -> Router:
-        """The configuration's, after it was told how every model did on the selection questions."""
-        router = Router(self.router.success)
-        answers = self._answers
-        outcomes = [
-            Outcome(answers.questions[row], name, float(score))
-            for row in self._select.tolist()
-            for name, score in zip(answers.models, answers.scores[row].tolist(), strict=True)
-        ]
-        router.learn(outcomes, {profile.name: profile for profile in answers.profiles})
-        return router
+    def taught_router(self, rows: Sequence[int]) -> Router:
+        """The configuration's, after it was told how every model did on these questions."""
+        if tuple(rows) not in self._taught:
+            router, answers = Router(self.router.success), self._answers
+            outcomes = [
+                Outcome(answers.questions[row], name, float(score))
+                for row in rows
+                for name, score in zip(answers.models, answers.scores[row].tolist(), strict=True)
+            ]
+            router.learn(outcomes, {profile.name: profile for profile in answers.profiles})
+            self._taught[tuple(rows)] = router
+        return self._taught[tuple(rows)]
 
     def _settings(self, proposal: Proposal) -> FleetSettings:
         config = self._config
@@ -88,8 +94,8 @@ class Stage:
         stated |= {name: value for name, value in proposal.changes.items() if name in stated and value is not None}
         if proposal.calibration is not None:
             stated |= proposal.calibration.settings
-        if proposal.is_taught:
-            stated["router"] = self.taught_router
+        if proposal.taught_by:
+            stated["router"] = self.taught_router(proposal.taught_by)
         settings: FleetSettings = stated  # type: ignore[assignment]  # the names are those of FleetSettings
         return settings
 
@@ -110,26 +116,35 @@ class TrialPool:
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
 
-    def trials(self, wanted: Sequence[tuple[Proposal, Rows]]) -> list[Trial]:
-        """A trial of each proposal on its questions, in the given order."""
-        if self._executor is None:
-            return [self._stage.trial(proposal, rows) for proposal, rows in wanted]
-        parts: list[list[Future[Trial]]] = []
-        for proposal, rows in wanted:
-            chunks = np.array_split(rows, max(1, len(rows) // CHUNK))
-            parts.append([self._executor.submit(_trial, proposal, chunk) for chunk in chunks])
-        # A trial comes back with a copy of its proposal: the one that was sent stands for it.
-        return [
-            Trial(proposal, found.score, found.usd)
-            for (proposal, _), futures in zip(wanted, parts, strict=True)
-            for found in (reduce(Trial.and_then, [future.result() for future in futures]),)
-        ]
+    def trial(self, proposal: Proposal, rows: Rows) -> Callable[[], Trial]:
+        """Begins to try a change; the trial is had by calling what it gives."""
+        futures = [self._submit(_trial, proposal, chunk) for chunk in np.array_split(rows, max(1, len(rows) // CHUNK))]
+        return lambda: _joined(proposal, [future() for future in futures])
 
-    def policies(self, questions: Sequence[GradedQuestion], usd_per_query: float) -> Callable[[], list[Proposal]]:
-        """Begins to calibrate policies of the search on `questions`; they are had by calling what it gives."""
-        if self._executor is None:
-            return partial(policy_proposals, questions, usd_per_query)
-        return self._executor.submit(policy_proposals, questions, usd_per_query).result
+    def cross_trial(self, recipe: Recipe, rows: Rows, folds: int = FOLDS) -> Callable[[], Trial]:
+        """Begins to try a recipe on each fold of the questions, made from the others.
+
+        The trial that is had by calling what it gives is in order of `rows`.
+        """
+        futures = [self._submit(_cross_trial, recipe, rows, fold, folds) for fold in range(folds)]
+
+        def gathered() -> Trial:
+            found = [future() for future in futures]
+            score, usd = np.zeros(len(rows)), np.zeros(len(rows))
+            for fold, trial in enumerate(found):
+                score[fold::folds], usd[fold::folds] = trial.score, trial.usd
+            return Trial(Proposal(recipe.name), score, usd)
+
+        return gathered
+
+    def _submit(self, task: Callable[..., Trial], *arguments: Any) -> Callable[[], Trial]:
+        if self._executor is not None:
+            return self._executor.submit(task, *arguments).result
+        return partial(task, *arguments, stage=self._stage)
+
+
+def _joined(proposal: Proposal, trials: Sequence[Trial]) -> Trial:
+    return Trial(proposal, np.concatenate([t.score for t in trials]), np.concatenate([t.usd for t in trials]))
 
 
 _stages: list[Stage] = []  # of a worker's process: the one that it was begun with
@@ -139,5 +154,9 @@ def _begin(stage: Stage) -> None:
     _stages[:] = [stage]
 
 
-def _trial(proposal: Proposal, rows: Rows) -> Trial:
-    return _stages[0].trial(proposal, rows)
+def _trial(proposal: Proposal, rows: Rows, stage: Stage | None = None) -> Trial:
+    return (stage or _stages[0]).trial(proposal, rows)
+
+
+def _cross_trial(recipe: Recipe, rows: Rows, fold: int, folds: int, stage: Stage | None = None) -> Trial:
+    return (stage or _stages[0]).cross_trial(recipe, rows, fold, folds)

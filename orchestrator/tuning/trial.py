@@ -20,14 +20,14 @@ class Proposal:
     """A change to a configuration.
 
     `changes` are new values by path (`memory.token_budget`; `None` takes out what is there). `calibration` becomes the
-    file under `search`, and where `is_taught` the folder under `router` is the present router after it was told how
-    right the models were on the selection questions.
+    file under `search`. Where `taught_by` names questions, the folder under `router` is the present router after it was
+    told how right the models were on them.
     """
 
     name: str
     changes: Mapping[str, JsonValue] = field(default_factory=dict)
     calibration: Calibration | None = None
-    is_taught: bool = False
+    taught_by: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,6 @@ class Trial:
             raise ValueError(f"score and usd are vectors of one length, not {self.score.shape} and {self.usd.shape}")
         if not ((self.score >= 0) & (self.score <= 1)).all():
             raise ValueError("scores lie in [0, 1]")
-
-    def and_then(self, more: Trial) -> Trial:
-        """This, and what the same configuration did on further questions."""
-        return Trial(self.proposal, np.concatenate([self.score, more.score]), np.concatenate([self.usd, more.usd]))
 
     def rows(self, rows: Rows) -> Trial:
         """What it did on the questions number `rows`."""

@@ -1,13 +1,13 @@
 """Searches a whole configuration on graded answers, and says which change may be made.
 
-One half of the questions, drawn at random, selects: every change is tried there by the real engine over the recorded
-answers. The other half tests the few that looked best (`promotion`). No model is asked.
+Recipes of changes are tried by the real engine over the recorded answers, each question by a change that was made from
+others, until they lose too much (`promotion`). No model is asked.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,38 +16,34 @@ from orchestrator.config.models import Config, PromiseConfig
 from orchestrator.errors import ConfigError
 from orchestrator.router import Router
 from orchestrator.tuning.graded_answers import GradedAnswers
-from orchestrator.tuning.promotion import TestedProposal, judge, most_hopeful, shortlist
-from orchestrator.tuning.proposals import dominated_models, graded_questions, simple_proposals, taught_proposals
-from orchestrator.tuning.stage import Stage, TrialPool
-from orchestrator.tuning.trial import Proposal
+from orchestrator.tuning.promotion import TestedRecipe, judge, level_of, loses_too_much
+from orchestrator.tuning.recipes import Recipe, ladders
+from orchestrator.tuning.stage import PRESENT, Stage, TrialPool
+from orchestrator.tuning.trial import Proposal, Rows, Trial
 
-PRESENT = Proposal("present configuration")
 FEWEST = 60
-"""Questions: half of them select, and fewer than thirty can show nothing of a loss of a few points."""
-FIRST_LOOK = 50  # questions after which changes that look hopeless are dropped
-SELECT_SHARE = 0.4  # of the questions; showing that little is lost takes more of them than finding what is cheap
+"""Questions: fewer can show nothing of a loss of a few points."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
     """What came of it.
 
-    `judged` are the proposals that were tested, in the order of the tests; `present_*` is the present configuration on
-    the test questions.
+    `tested` are the recipes that were tried, ladder by ladder; `present_*` is the present configuration on all
+    questions; `made` is the promoted recipe, made from all of them.
     """
 
     questions: int
-    tested_on: int
-    tried: int
     present_score: float
     present_usd: float
-    judged: tuple[TestedProposal, ...]
+    tested: tuple[TestedRecipe, ...]
+    made: Proposal | None
     seconds: float
 
     @property
-    def promoted(self) -> TestedProposal | None:
+    def promoted(self) -> TestedRecipe | None:
         """The change that may be made, if there is one."""
-        return next((found for found in self.judged if found.outcome == "promoted"), None)
+        return next((found for found in self.tested if found.outcome == "promoted"), None)
 
 
 def tune(
@@ -70,38 +66,53 @@ def tune(
     began = time.perf_counter()
     check_tunable(config, len(answers))
     order = np.random.default_rng(seed).permutation(len(answers))
-    cut = round(SELECT_SHARE * len(order))
-    select, test = order[:cut], order[cut:]
-    with TrialPool(Stage(config, answers, select, router), workers) as pool:
-        tell(f"trying the present configuration on {len(answers)} questions, and other settings on {len(select)}")
-        simple = list(simple_proposals(config, dominated_models(answers, select)))
-        questions = graded_questions(answers, select)
-        simple += taught_proposals(questions, config.value_usd)
-        early, late = select[:FIRST_LOOK], select[FIRST_LOOK:]
-        (present,) = pool.trials([(PRESENT, order)])
-        selected, tested = present.rows(np.arange(cut)), present.rows(np.arange(cut, len(order)))
-        calibrated = pool.policies(questions, float(selected.usd.mean()))
-        first = pool.trials([(proposal, early) for proposal in simple])
-        hopeful = most_hopeful(selected.rows(np.arange(len(early))), first, max_loss=max_loss)
-        policies = calibrated()
-        tell(f"trying {len(hopeful)} of {len(simple)} settings that look well, and {len(policies)} policies")
-        again = pool.trials([*((p, select) for p in policies), *((trial.proposal, late) for trial in hopeful)])
-        trials = again[: len(policies)] + [
-            trial.and_then(more) for trial, more in zip(hopeful, again[len(policies) :], strict=True)
-        ]
-        chosen = shortlist(selected, trials, max_loss=max_loss)
-        tell(f"testing {len(chosen)} of {len(simple) + len(policies)} on the other {len(test)} questions")
-        last = pool.trials([(trial.proposal, test) for trial in chosen])
-    judged = judge(tested, last, max_loss=max_loss, confidence=confidence, seed=seed)
+    with TrialPool(Stage(config, answers, router), workers) as pool:
+        tell(f"trying the present configuration on {len(answers)} questions")
+        present = pool.trial(PRESENT, order)()
+        rungs = ladders(config, float(present.usd.mean()))
+        climbed = _climb(pool, rungs, present, order, max_loss=max_loss, confidence=confidence, tell=tell)
+    judged = judge(present, climbed, max_loss=max_loss, confidence=confidence, seed=seed)
+    best = next((each for each in judged if each.outcome == "promoted"), None)
+    made = None
+    if best is not None:
+        name = best.trial.proposal.name
+        recipe = next(recipe for ladder in rungs for recipe in ladder if recipe.name == name)
+        made = recipe.make(answers, order)
     return Tuned(
         len(answers),
-        len(test),
-        len(simple) + len(policies),
-        float(tested.score.mean()),
-        float(tested.usd.mean()),
+        float(present.score.mean()),
+        float(present.usd.mean()),
         tuple(judged),
+        made,
         time.perf_counter() - began,
     )
+
+
+def _climb(
+    pool: TrialPool,
+    rungs: Sequence[Sequence[Recipe]],
+    present: Trial,
+    order: Rows,
+    *,
+    max_loss: float,
+    confidence: float,
+    tell: Callable[[str], None],
+) -> list[list[Trial]]:
+    """Trials of each ladder up to the first that loses too much; the ladders side by side."""
+    climbed: list[list[Trial]] = [[] for _ in rungs]
+    going = list(range(len(rungs)))
+    while going:
+        tell(f"trying: {', '.join(rungs[ladder][len(climbed[ladder])].name for ladder in going)}")
+        begun = [(ladder, pool.cross_trial(rungs[ladder][len(climbed[ladder])], order)) for ladder in going]
+        for ladder, trial in begun:
+            climbed[ladder].append(trial())
+        going = [
+            ladder
+            for ladder in going
+            if len(climbed[ladder]) < len(rungs[ladder])
+            and not loses_too_much(present, climbed[ladder][-1], max_loss=max_loss, level=level_of(ladder, confidence))
+        ]
+    return climbed
 
 
 def check_tunable(config: Config, questions: int) -> None:
@@ -113,6 +124,6 @@ def check_tunable(config: Config, questions: int) -> None:
         )
     if questions < FEWEST:
         raise ConfigError(
-            f"{questions} graded questions are too few, {FEWEST} are needed: half of them test",
+            f"{questions} graded questions are too few, {FEWEST} are needed",
             remedy="Grade more; some 300 show a loss of 2 points",
         )

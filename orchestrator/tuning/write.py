@@ -7,41 +7,35 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from orchestrator.config.edit import edit_yaml
 from orchestrator.config.models import Config, parse_config
 from orchestrator.jsontypes import JsonValue
 from orchestrator.tuning.graded_answers import GradedAnswers
 from orchestrator.tuning.stage import Stage
-from orchestrator.tuning.tune import SELECT_SHARE, Tuned
+from orchestrator.tuning.tune import Tuned
 
 
-def write_tuned(
-    config_file: Path, present: Config, answers: GradedAnswers, tuned: Tuned, folder: Path, seed: int
-) -> Path:
+def write_tuned(config_file: Path, present: Config, answers: GradedAnswers, tuned: Tuned, folder: Path) -> Path:
     """The path of the new configuration in `folder`, beside which the files that it names are written.
 
     Comments and order of the present one stay. Raises `ConfigError` where it is written in a way that cannot be edited.
     """
-    best = tuned.promoted
+    best, proposal = tuned.promoted, tuned.made
     assert best is not None, "nothing was promoted"
-    proposal = best.trial.proposal
+    assert proposal is not None, "nothing was promoted"
     folder.mkdir(parents=True, exist_ok=True)
     changes: dict[str, JsonValue] = dict(proposal.changes)
     if proposal.calibration is not None:
         search = folder / "search.json"
-        measured = replace(
+        replace(
             proposal.calibration,
-            expected_accuracy=float(min(max(best.trial.score.mean(), 0.0), 1.0)),
+            expected_accuracy=float(best.trial.score.mean()),
             expected_usd=float(best.trial.usd.mean()),
-        )
-        measured.save(search)
+        ).save(search)
         changes["search"] = search.as_posix()
-    if proposal.is_taught:
+    if proposal.taught_by:
         router = folder / "router"
-        order = np.random.default_rng(seed).permutation(len(answers))
-        Stage(present, answers, order[: round(SELECT_SHARE * len(order))]).taught_router.success.save(router)
+        Stage(present, answers).taught_router(proposal.taught_by).success.save(router)
         changes["router"] = router.as_posix()
     text = edit_yaml(config_file.read_text(encoding="utf-8-sig"), changes)
     path = folder / "orchestrator.yaml"
@@ -55,7 +49,6 @@ def write_tuned(
             {
                 "change": proposal.name,
                 "questions": tuned.questions,
-                "tested_on": tuned.tested_on,
                 "score_difference": asdict(best.quality),
                 "cost_ratio": asdict(best.cost),
                 "p_loses": best.p_loses,

@@ -16,7 +16,7 @@ from orchestrator.cli import main
 from orchestrator.config.models import Config, load_config, read_config
 from orchestrator.router import Outcome
 from orchestrator.tuning import answers_of_log, tune
-from orchestrator.tuning.promotion import judge, shortlist
+from orchestrator.tuning.promotion import judge, level_of, loses_too_much
 from orchestrator.tuning.trial import Proposal, Trial
 
 PRICES = {"small": 0.2, "large": 20.0}
@@ -77,7 +77,8 @@ def test_a_model_that_is_as_good_for_a_hundredth_is_found(tmp_path: Path) -> Non
     assert found.promoted is not None
     assert found.promoted.cost.value < 0.6
     assert found.promoted.quality.value > -0.05
-    assert found.tested_on == 180
+    assert found.made is not None
+    assert found.made.calibration is not None
 
 
 def test_a_fleet_that_needs_its_strong_model_keeps_it(tmp_path: Path) -> None:
@@ -112,10 +113,12 @@ def promoted_share(loss: float, cheaper: float, *, shuffled: bool = False, runs:
             score, usd = np.stack([t.score for t in every]), np.stack([t.usd for t in every])
             every = [Trial(t.proposal, score[deal[i], columns], usd[deal[i], columns]) for i, t in enumerate(every)]
             present, proposals = every[0], every[1:]
-        select, test = np.arange(120), np.arange(120, 300)
-        chosen = shortlist(present.rows(select), [t.rows(select) for t in proposals], max_loss=0.03)
-        last = [next(t for t in proposals if t.proposal == c.proposal).rows(test) for c in chosen]
-        judged = judge(present.rows(test), last, max_loss=0.03, confidence=0.9, seed=run)
+        climbed: list[Trial] = []
+        for trial in proposals:
+            climbed.append(trial)
+            if loses_too_much(present, trial, max_loss=0.03, level=level_of(0, 0.9)):
+                break
+        judged = judge(present, [climbed], max_loss=0.03, confidence=0.9, seed=run)
         hits += any(each.outcome == "promoted" for each in judged)
     return hits / runs
 
@@ -144,7 +147,7 @@ def test_the_command_writes_a_configuration_that_can_be_used(tmp_path: Path, mon
     assert text.splitlines()[1] == "# ours"
     with Orchestrator.from_config(found["written"]) as fleet:
         assert fleet.route("What is 3 * 7?").chosen in fleet.backends
-    assert json.loads(Path("tuned/measured.json").read_text())["tested_on"] == 180
+    assert json.loads(Path("tuned/measured.json").read_text())["questions"] == 300
 
 
 @pytest.mark.parametrize(
