@@ -178,6 +178,7 @@ bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.distill --data $(DATA) --json build/distill.json
 	$(BIN)/python -m benchmarks.batch --json build/batch.json
 	$(BIN)/python -m benchmarks.simulate --data $(DATA) --json build/simulate.json
+	$(BIN)/python -m benchmarks.tune --data $(DATA) --json build/tune.json
 
 reliability: $(VENV)/.dev  ## kill the memory 200 times and runs of a pipeline and of tools 100 times, and look what is left (about ten minutes)
 	$(BIN)/python -m benchmarks.durability --json build/durability.json

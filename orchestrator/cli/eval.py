@@ -16,7 +16,7 @@ from orchestrator.cli.stores import open_requests, store_option
 def command() -> None:
     """Compare configurations on examples: `orchestrator eval SUITE.yaml`; on live traffic: `orchestrator eval ab NAME`.
 
-    Figures have intervals that hold whenever one looks, so that ending early is honest (docs/how-to/evaluate.md).
+    Figures have intervals that hold whenever one looks, so that ending early is honest (docs/evaluate.md).
     """
 
 

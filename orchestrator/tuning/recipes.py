@@ -26,9 +26,9 @@ from orchestrator.tuning.graded_answers import GradedAnswers
 from orchestrator.tuning.trial import Proposal, Rows
 from orchestrator.types import Query
 
-TAUGHT_VALUE_SHARES = (0.5, 0.35, 0.25, 0.18, 0.13, 0.09, 0.06)
-COST_SHARES = (0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
-QUALITY_SHARES = (0.95, 0.88, 0.8, 0.7)
+TAUGHT_VALUE_SHARES = (0.5, 0.3, 0.18, 0.11, 0.06)
+COST_SHARES = (0.7, 0.5, 0.35, 0.2)
+QUALITY_SHARES = (0.9, 0.75)
 
 
 class Recipe(ABC):
