@@ -15,7 +15,7 @@ BUILDER := hatchling editables pip  # what builds and installs this package: loc
 
 CLIENTS := current frameworks  # two environments: some clients do not go together
 
-.PHONY: release audit coverage demo test lint types unit test-latest test-lowest lock embeddings servers real-model clients ray deploy bench bench-peers recipes reliability clean help
+.PHONY: docs release audit coverage demo test lint types unit test-latest test-lowest lock embeddings servers real-model clients ray deploy bench bench-peers recipes reliability clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -184,6 +184,16 @@ reliability: $(VENV)/.dev  ## kill the memory 200 times and runs of a pipeline a
 	$(BIN)/python -m benchmarks.durability --json build/durability.json
 	$(BIN)/python -m benchmarks.pipelines --json build/pipelines.json
 	$(BIN)/python -m benchmarks.agent_steps --json build/agent_steps.json
+
+docs: build/docs/.ready   ## the documentation as a site: build/site; every broken link is an error
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --quiet --config-file .ci/mkdocs.yml
+	@echo "build/site/index.html"
+
+build/docs/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv build/docs
+	build/docs/bin/python -m pip --disable-pip-version-check install --quiet --upgrade -c constraints.txt $(BUILDER)
+	build/docs/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[gateway]' --group docs
+	@touch $@
 
 release: build/release/.ready   ## build sdist and wheel into dist/, check them, write a bill of materials and a provenance file; uploads nothing
 	build/release/bin/python .ci/release.py
