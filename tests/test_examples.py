@@ -22,6 +22,8 @@ SNIPPETS = [
 NAMES_A_PROVIDER = re.compile(r"\"(openai|anthropic|ollama)/")  # a server on this machine stands in for it
 EXPECTED = {
     "chat_bot": ["> bye"],
+    "mini": ["SIMULATED", "asked small, middle\n", "asked small, middle, large"],
+    "slack_bot": ["200\n", "in C1, thread 1.0: 711", "401"],
     "fastapi_stream": ["200 711", "422", "the query is empty"],
     "quickstart": ["14 Harbour Street", "711", "nobody here knows"],
     "fleet": ["The answer is 36", "simulated: True", "routed"],

@@ -1,4 +1,4 @@
-"""The site of the documentation, where `make docs` has built it: every name is in the reference, and search finds it."""
+"""The site that `make docs` builds, where it was built: every name is in the reference, and search finds it."""
 
 from __future__ import annotations
 
