@@ -113,8 +113,8 @@ def _answers(config: Config, examples: tuple[Path, ...], usd: float) -> GradedAn
     """Graded answers from logs, or from asking the fleet what is known."""
     import asyncio
 
+    from orchestrator.cli.calibrate_search import check_graded
     from orchestrator.engine.orchestrator import Orchestrator
-    from orchestrator.errors import ConfigError
     from orchestrator.fleet.build import fleet_from_config
     from orchestrator.learning.certificates import TELL_THEMSELVES, graded_profiles
     from orchestrator.offline.grading import grade_fleet, read_examples
@@ -134,9 +134,7 @@ def _answers(config: Config, examples: tuple[Path, ...], usd: float) -> GradedAn
             graded = await grade_fleet(fleet, rows, usd=usd)
             if graded.left:
                 hint(f"{graded.left} more could not be afforded: allow more with --usd")
-            if not graded.replies:
-                why = "; ".join(f"{model}: {reason}" for model, reason in graded.why.items())
-                raise ConfigError(f"no question was graded ({why})", remedy="Allow more with --usd")
+            check_graded(graded)
             return answers_of_fleet(graded, {name: backend.profile for name, backend in fleet.backends.items()})
 
     return asyncio.run(ask())

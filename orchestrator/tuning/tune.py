@@ -23,6 +23,7 @@ from orchestrator.tuning.trial import Proposal, Rows, Trial
 
 FEWEST = 60
 """Questions: fewer can show nothing of a loss of a few points."""
+FEWEST_RIGHT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def tune(
     """
     began = time.perf_counter()
     check_tunable(config, len(answers))
+    _check_right(answers)
     order = np.random.default_rng(seed).permutation(len(answers))
     with TrialPool(Stage(config, answers, router), workers) as pool:
         tell(f"trying the present configuration on {len(answers)} questions")
@@ -113,6 +115,17 @@ def _climb(
             and not loses_too_much(present, climbed[ladder][-1], max_loss=max_loss, level=level_of(ladder, confidence))
         ]
     return climbed
+
+
+def _check_right(answers: GradedAnswers) -> None:
+    """Raises `ConfigError` where hardly an answer is right: there is nothing that a change could lose."""
+    shares = dict(zip(answers.models, answers.scores.mean(axis=0).tolist(), strict=True))
+    best = max(shares, key=lambda name: shares[name])
+    if shares[best] < FEWEST_RIGHT:
+        raise ConfigError(
+            f"hardly an answer is right: the best model, {best}, has a mean score of {shares[best]:.3f}",
+            remedy="Look at the grades; give answers that can be compared: numbers, choices, dates, names",
+        )
 
 
 def check_tunable(config: Config, questions: int) -> None:

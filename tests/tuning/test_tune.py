@@ -156,6 +156,7 @@ def test_the_command_writes_a_configuration_that_can_be_used(tmp_path: Path, mon
         (graded(40, RIGHT), {}, "40 graded questions are too few"),
         (graded(80, {"small": 0.9}), {}, "no query of the log was answered by all models"),
         ([{"query": "a", "outcomes": {"small": 1, "large": 1}}] * 2, {}, "no text of the answer"),
+        (graded(80, {"small": 0.0, "large": 0.0}), {}, "hardly an answer is right"),
         (graded(80, RIGHT), {"quality": {"max_loss": 0.1, "vs": "large"}, "router": "r"}, "quality is a promise"),
     ],
 )
