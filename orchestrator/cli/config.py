@@ -16,11 +16,12 @@ def command() -> None:
 
 
 @command.command("check")
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @config_option
 @as_json
 @reports_errors
-def check(config: Path | None, as_json: bool) -> None:
-    """Check the configuration: every mistake in one pass, with its place, and whether each model can be built.
+def check(file: Path | None, config: Path | None, as_json: bool) -> None:
+    """Check the configuration FILE, or orchestrator.yaml: every mistake in one pass, with its place, and whether each model can be built.
 
     Nothing is contacted, written or made. Exit code 2 if there is a mistake.
     """
@@ -28,7 +29,7 @@ def check(config: Path | None, as_json: bool) -> None:
     from orchestrator.config.models import DEFAULT_NAME, load_config
     from orchestrator.fleet.build import fleet_from_config
 
-    path = config or Path(DEFAULT_NAME)
+    path = file or config or Path(DEFAULT_NAME)
     stated = load_config(path)
     fleet = fleet_from_config(stated)
     for job in [] if stated.distill is None else stated.distill.jobs:
