@@ -21,7 +21,7 @@ def command() -> None:
 @as_json
 @reports_errors
 def check(file: Path | None, config: Path | None, as_json: bool) -> None:
-    """Check the configuration FILE, or orchestrator.yaml: every mistake in one pass, with its place, and whether each model can be built.
+    """Check FILE, or orchestrator.yaml: every mistake in one pass, with its place, and whether each model can be built.
 
     Nothing is contacted, written or made. Exit code 2 if there is a mistake.
     """

@@ -159,7 +159,7 @@ def test_config_check_tells_every_mistake_with_its_place(tmp_path: Path) -> None
     assert "orchestrator.yaml:2:17" in told
     assert "Did you mean 'budget'" in told
     assert run(tmp_path, "config", "check", "--config", "no.yaml").returncode == 2
-    assert "no.yaml: no such file" in run(tmp_path, "config", "check", "no.yaml").stderr
+    assert b"no.yaml: no such file" in run(tmp_path, "config", "check", "no.yaml").stderr
 
 
 def test_models_and_scopes_show_what_there_is(tmp_path: Path) -> None:
