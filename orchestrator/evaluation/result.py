@@ -25,7 +25,7 @@ Standing = Literal["met", "failed", "not shown"]
 
 
 @dataclass(frozen=True, slots=True)
-class GradedAnswer:
+class ScoredAnswer:
     """One configuration's answer to one example. `usd` is `None` where nobody knows the price."""
 
     case: Case
@@ -44,7 +44,7 @@ class VariantResult:
     """A configuration's answers, in the order of the examples that were asked."""
 
     name: str
-    rows: tuple[GradedAnswer, ...]
+    rows: tuple[ScoredAnswer, ...]
 
     @property
     def scores(self) -> Array:

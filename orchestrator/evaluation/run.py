@@ -21,8 +21,8 @@ from orchestrator.evaluation.case import Case
 from orchestrator.evaluation.dataset import read_cases
 from orchestrator.evaluation.result import (
     ExpectationResult,
-    GradedAnswer,
     PairedComparison,
+    ScoredAnswer,
     VariantResult,
     compare,
     judge_expectations,
@@ -32,7 +32,7 @@ from orchestrator.trace import Trace
 from orchestrator.verification.judging import asking
 from orchestrator.verifiers import Criterion, JudgeVerifier
 
-Ask = Callable[[Orchestrator, VariantConfig, Case], Awaitable[GradedAnswer]]
+Ask = Callable[[Orchestrator, VariantConfig, Case], Awaitable[ScoredAnswer]]
 FIRST_LOOK, LOOK_EVERY = 30, 10  # examples
 
 
@@ -94,7 +94,7 @@ async def _rounds(
     ledger: Ledger,
     on_asked: Callable[[int, int], None],
 ) -> SuiteResult:
-    rows: dict[str, list[GradedAnswer]] = {name: [] for name in engines}
+    rows: dict[str, list[ScoredAnswer]] = {name: [] for name in engines}
     asked, stopped = 0, "all examples were asked"
     variants = suite.variants
     while asked < len(cases):
@@ -125,7 +125,7 @@ async def _rounds(
     )
 
 
-def _is_decided(suite: Suite, rows: dict[str, list[GradedAnswer]]) -> bool:
+def _is_decided(suite: Suite, rows: dict[str, list[ScoredAnswer]]) -> bool:
     """Whether more examples could change nothing: only what is shown with confidence may end a run."""
     if not suite.expect or not all(each.is_of_quality and each.certain for each in suite.expect):
         return False
@@ -142,7 +142,7 @@ async def _ask(
     judge: Judge | None,
     ledger: Ledger,
     gate: asyncio.Semaphore,
-) -> GradedAnswer:
+) -> ScoredAnswer:
     settings: QuerySettings = {"messages": list(case.messages)}
     if case.scope is not None:
         settings["scope"] = case.scope
@@ -162,9 +162,9 @@ async def _ask(
             if isinstance(error, BudgetExceeded) and _is_the_suites(ledger, engine.budget):
                 raise
             usd = own.spent_usd if own is not None else 0.0
-            return GradedAnswer(case, "", False, error.message, usd, 0.0, 0.0, "", error.code)
+            return ScoredAnswer(case, "", False, error.message, usd, 0.0, 0.0, "", error.code)
         found = await grade(case, answer, judge)
-    return GradedAnswer(
+    return ScoredAnswer(
         case,
         answer.text,
         found.passed,

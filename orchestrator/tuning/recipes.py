@@ -67,7 +67,7 @@ class Without(Recipe):
 
 
 @dataclass(frozen=True, slots=True)
-class Taught(Recipe):
+class TaughtFleet(Recipe):
     """The router taught by the graded questions, how models err together learned from them, and another value of a
     right answer.
     """
@@ -91,7 +91,7 @@ class Taught(Recipe):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy(Recipe):
+class CalibratedPolicy(Recipe):
     """The policy of the search that is estimated to be most accurate for a mean price."""
 
     share: float
@@ -116,8 +116,8 @@ def _compared(answers: GradedAnswers, rows: tuple[int, ...], usd: float) -> Comp
 
 def ladders(config: Config, usd: float) -> list[list[Recipe]]:
     """What is tried, the most promising ladder first; `usd` is what a question costs at present."""
-    taught: list[Recipe] = [Taught(float(f"{share * config.value_usd:.3g}")) for share in TAUGHT_VALUE_SHARES]
-    policies: list[Recipe] = [Policy(share, usd) for share in COST_SHARES]
+    taught: list[Recipe] = [TaughtFleet(float(f"{share * config.value_usd:.3g}")) for share in TAUGHT_VALUE_SHARES]
+    policies: list[Recipe] = [CalibratedPolicy(share, usd) for share in COST_SHARES]
     assert isinstance(config.quality, float)
     qualities = [round(share * config.quality, 3) for share in QUALITY_SHARES]
     plain: list[Recipe] = [

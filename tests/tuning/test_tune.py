@@ -73,7 +73,8 @@ def loaded(path: Path) -> tuple[Config, dict[str, object]]:
 
 def test_a_model_that_is_as_good_for_a_hundredth_is_found(tmp_path: Path) -> None:
     config, profiles = loaded(config_of(tmp_path))
-    found = tune(config, answers_of_log(outcomes(graded(300, RIGHT)), profiles), max_loss=0.05)  # type: ignore[arg-type]
+    answers = answers_of_log(outcomes(graded(300, RIGHT)), profiles)  # type: ignore[arg-type]
+    found = tune(config, answers, max_loss=0.05)
     assert found.promoted is not None
     assert found.promoted.cost.value < 0.6
     assert found.promoted.quality.value > -0.05
@@ -84,7 +85,8 @@ def test_a_model_that_is_as_good_for_a_hundredth_is_found(tmp_path: Path) -> Non
 def test_a_fleet_that_needs_its_strong_model_keeps_it(tmp_path: Path) -> None:
     config, profiles = loaded(config_of(tmp_path, quality=0.97, strategy="single"))
     right = {"small": 0.4, "large": 0.98}
-    found = tune(config, answers_of_log(outcomes(graded(200, right)), profiles), max_loss=0.02)  # type: ignore[arg-type]
+    answers = answers_of_log(outcomes(graded(200, right)), profiles)  # type: ignore[arg-type]
+    found = tune(config, answers, max_loss=0.02)
     assert found.promoted is None or found.promoted.quality.value > -0.02
 
 
