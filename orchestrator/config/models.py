@@ -5,6 +5,7 @@ Every mistake is reported in one pass, with file:line:column and a suggestion.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -121,6 +122,9 @@ class AutoConfig(Strict):
     objective: Literal["cheapest", "best"] = "cheapest"
 
 
+Arm = Literal["control", "variant"]
+
+
 class ExperimentConfig(Strict):
     """Two ways to answer, compared on live traffic: each caller always gets the same one of them."""
 
@@ -134,6 +138,11 @@ class ExperimentConfig(Strict):
     """Whose requests take part: keys by their id or name."""
     by: Literal["key", "scope"] = "key"
     """What is always in the same arm: a key, or a scope (a user of whoever holds the key)."""
+
+    def arm_of(self, name: str, unit: str) -> Arm:
+        """The arm of a unit: decided by a hash of the experiment's name and the unit."""
+        digest = hashlib.sha256(f"{name}\n{unit}".encode("utf-8", "replace")).digest()
+        return "variant" if int.from_bytes(digest[:8]) < self.share * 2**64 else "control"
 
 
 class CacheConfig(Strict):

@@ -7,24 +7,16 @@ hold at every look (`paired.mean_interval`). Whoever stops as soon as they part 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from orchestrator.config.models import ExperimentConfig
+from orchestrator.config.models import Arm
 from orchestrator.evaluation.paired import Interval, mean_interval
 
-Arm = Literal["control", "variant"]
 Verdict = Literal["variant is no worse", "variant is worse", "not decided"]
-
-
-def arm_of(name: str, unit: str, config: ExperimentConfig) -> Arm:
-    """The arm of a unit: decided by a hash of the experiment's name and the unit."""
-    digest = hashlib.sha256(f"{name}\n{unit}".encode("utf-8", "replace")).digest()
-    return "variant" if int.from_bytes(digest[:8]) < config.share * 2**64 else "control"
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,11 +60,6 @@ def p_loses_at_end(differences: Array, max_loss: float) -> float:
     return _t_tail((float(differences.mean()) + max_loss) / error, n - 1)
 
 
-def p_no_better(differences: Array) -> float:
-    """p-value of "the new one is no better": the mean of `differences` in [-1, 1] is at most 0. Looked at once."""
-    return p_loses_at_end(differences, 0.0)
-
-
 def p_no_cheaper(usd_old: Array, usd_new: Array, *, seed: int = 0) -> float:
     """p-value of "the new one is no cheaper", one-sided, of paired costs in USD.
 

@@ -81,7 +81,7 @@ def _settings(
     models = [
         RecordedModel(
             replace(profile, ttft_s=0.0),
-            {row[column].query.strip(): _recorded(row[column], profile) for row in graded},
+            {row[column].query.strip(): recorded_answer(row[column], profile) for row in graded},
         )
         for column, profile in enumerate(profiles.values())
     ]
@@ -126,6 +126,7 @@ async def rehearse(
         return list(await asyncio.gather(*(one(query) for query in queries)))
 
 
-def _recorded(outcome: Outcome, profile: ModelProfile) -> RecordedAnswer:
+def recorded_answer(outcome: Outcome, profile: ModelProfile) -> RecordedAnswer:
+    """A graded answer of a log as a model says it; tokens that the log does not tell are estimated."""
     tokens = profile.output_tokens if outcome.output_tokens is None else outcome.output_tokens
     return RecordedAnswer(outcome.answer or "", estimate_tokens(outcome.query), round(tokens))

@@ -11,9 +11,9 @@ from orchestrator.backends.testing.recorded import RecordedAnswer, RecordedModel
 from orchestrator.errors import ConfigError
 from orchestrator.evaluation.paired import Array
 from orchestrator.offline.grading import Graded
+from orchestrator.offline.rehearsal import recorded_answer
 from orchestrator.router import ModelProfile, Outcome
 from orchestrator.search.vote_table import GradedQuestion
-from orchestrator.tokens.estimate import estimate_tokens
 
 RIGHT = 0.5
 """The score from which an answer counts as right where only right and wrong are told apart."""
@@ -87,7 +87,8 @@ def answers_of_log(outcomes: Sequence[Outcome], profiles: Mapping[str, ModelProf
         tuple(complete),
         tuple(profiles.values()),
         tuple(
-            tuple(_recorded(found[name], profile) for name, profile in profiles.items()) for found in complete.values()
+            tuple(recorded_answer(found[name], profile) for name, profile in profiles.items())
+            for found in complete.values()
         ),
         np.array([[found[name].score for name in profiles] for found in complete.values()], dtype=float),
     )
@@ -104,8 +105,3 @@ def answers_of_fleet(graded: Graded, profiles: Mapping[str, ModelProfile]) -> Gr
         ),
         np.array([[float(reply.right[name]) for name in profiles] for reply in graded.replies]),
     )
-
-
-def _recorded(outcome: Outcome, profile: ModelProfile) -> RecordedAnswer:
-    tokens = profile.output_tokens if outcome.output_tokens is None else outcome.output_tokens
-    return RecordedAnswer(outcome.answer or "", estimate_tokens(outcome.query), round(tokens))

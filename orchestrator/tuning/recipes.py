@@ -6,9 +6,9 @@ order of a ladder is fixed before anything is seen, which is what allows its run
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 
@@ -31,18 +31,19 @@ COST_SHARES = (0.7, 0.5, 0.35, 0.2)
 QUALITY_SHARES = (0.9, 0.75)
 
 
-class Recipe(ABC):
+class Recipe(Protocol):
     """How a change is made of graded questions."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """In words; no two recipes of a run have the same."""
 
-    @abstractmethod
     def make(self, answers: GradedAnswers, rows: Rows) -> Proposal:
         """The change, from the questions number `rows`. Must be cheap to make again from the same rows."""
 
 
 @dataclass(frozen=True, slots=True)
-class PlainChange(Recipe):
+class PlainChange:
     """Other values of settings; learns nothing."""
 
     name: str
@@ -54,7 +55,7 @@ class PlainChange(Recipe):
 
 
 @dataclass(frozen=True, slots=True)
-class Without(Recipe):
+class Without:
     """A fleet without the models that another one beats: as often right for less, or more often for no more."""
 
     name: str
@@ -67,7 +68,7 @@ class Without(Recipe):
 
 
 @dataclass(frozen=True, slots=True)
-class TaughtFleet(Recipe):
+class TaughtFleet:
     """The router taught by the graded questions, how models err together learned from them, and another value of a
     right answer.
     """
@@ -75,7 +76,7 @@ class TaughtFleet(Recipe):
     value_usd: float
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """In words."""
         return f"router and search taught, a right answer worth {self.value_usd:g} USD"
 
@@ -91,14 +92,14 @@ class TaughtFleet(Recipe):
 
 
 @dataclass(frozen=True, slots=True)
-class CalibratedPolicy(Recipe):
+class CalibratedPolicy:
     """The policy of the search that is estimated to be most accurate for a mean price."""
 
     share: float
     usd: float
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """In words."""
         return f"search calibrated to {self.share:.0%} of the present cost"
 

@@ -8,7 +8,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from functools import cached_property, partial
 from multiprocessing import get_context
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -96,8 +96,7 @@ class Stage:
             stated |= proposal.calibration.settings
         if proposal.taught_by:
             stated["router"] = self.taught_router(proposal.taught_by)
-        settings: FleetSettings = stated  # type: ignore[assignment]  # the names are those of FleetSettings
-        return settings
+        return cast(FleetSettings, stated)
 
 
 class TrialPool:

@@ -44,7 +44,3 @@ class Trial:
             raise ValueError(f"score and usd are vectors of one length, not {self.score.shape} and {self.usd.shape}")
         if not ((self.score >= 0) & (self.score <= 1)).all():
             raise ValueError("scores lie in [0, 1]")
-
-    def rows(self, rows: Rows) -> Trial:
-        """What it did on the questions number `rows`."""
-        return Trial(self.proposal, self.score[rows], self.usd[rows])

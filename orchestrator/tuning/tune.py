@@ -51,7 +51,7 @@ def tune(
     config: Config,
     answers: GradedAnswers,
     *,
-    max_loss: float = 0.02,
+    max_loss: float = 0.03,
     confidence: float = 0.9,
     seed: int = 0,
     router: Router | None = None,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from orchestrator import ConfigError
 from orchestrator.cli import main
 from orchestrator.config.models import ExperimentConfig, read_config
-from orchestrator.evaluation.experiment import Observed, analyse, arm_of
+from orchestrator.evaluation.experiment import Observed, analyse
 from tests.support.gateway import running_gateway
 
 CONFIG = ExperimentConfig(against="auto:cheap", share=0.3)
@@ -23,13 +23,13 @@ CONFIG = ExperimentConfig(against="auto:cheap", share=0.3)
 
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_a_caller_stays_in_its_arm_and_experiments_draw_apart(name: str, unit: str) -> None:
-    assert arm_of(name, unit, CONFIG) == arm_of(name, unit, CONFIG)
+    assert CONFIG.arm_of(name, unit) == CONFIG.arm_of(name, unit)
 
 
 def test_the_share_of_callers_is_in_the_variant() -> None:
-    arms = [arm_of("x", f"key-{n}", CONFIG) for n in range(4_000)]
+    arms = [CONFIG.arm_of("x", f"key-{n}") for n in range(4_000)]
     assert 0.27 < arms.count("variant") / 4_000 < 0.33
-    other = [arm_of("y", f"key-{n}", CONFIG) for n in range(4_000)]
+    other = [CONFIG.arm_of("y", f"key-{n}") for n in range(4_000)]
     both = sum(a == b == "variant" for a, b in zip(arms, other, strict=True)) / 4_000
     assert both == pytest.approx(0.09, abs=0.02)
 
@@ -37,7 +37,7 @@ def test_the_share_of_callers_is_in_the_variant() -> None:
 def observed(rng: np.random.Generator, units: int, right: dict[str, float]) -> list[Observed]:
     found = []
     for unit in range(units):
-        arm = arm_of("x", f"u{unit}", ExperimentConfig(against="auto:cheap"))
+        arm = ExperimentConfig(against="auto:cheap").arm_of("x", f"u{unit}")
         found += [
             Observed(f"u{unit}", arm, unit + n / 10, 0.01, 1.0, float(rng.random() < right[arm])) for n in range(3)
         ]

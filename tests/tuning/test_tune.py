@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 from orchestrator import ConfigError, Orchestrator
 from orchestrator.cli import main
 from orchestrator.config.models import Config, load_config, read_config
-from orchestrator.router import Outcome
+from orchestrator.router import ModelProfile, Outcome
 from orchestrator.tuning import answers_of_log, tune
 from orchestrator.tuning.promotion import judge, level_of, loses_too_much
 from orchestrator.tuning.trial import Proposal, Trial
@@ -40,7 +41,7 @@ def config_of(folder: Path, **stated: object) -> Path:
     return path
 
 
-def graded(questions: int, right: dict[str, float], seed: int = 0) -> list[dict[str, object]]:
+def graded(questions: int, right: dict[str, float], seed: int = 0) -> list[dict[str, Any]]:
     """Sums, and what models said to them: `right` is the share of each that is right."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -56,15 +57,15 @@ def graded(questions: int, right: dict[str, float], seed: int = 0) -> list[dict[
     return rows
 
 
-def outcomes(rows: Sequence[dict[str, object]]) -> list[Outcome]:
+def outcomes(rows: Sequence[dict[str, Any]]) -> list[Outcome]:
     return [
         Outcome(str(row["query"]), model, float(said["score"]), answer=said["answer"])
         for row in rows
-        for model, said in row["outcomes"].items()  # type: ignore[attr-defined]
+        for model, said in row["outcomes"].items()
     ]
 
 
-def loaded(path: Path) -> tuple[Config, dict[str, object]]:
+def loaded(path: Path) -> tuple[Config, dict[str, ModelProfile]]:
     config = load_config(path)
     from orchestrator.fleet.build import fleet_from_config
 
@@ -73,7 +74,7 @@ def loaded(path: Path) -> tuple[Config, dict[str, object]]:
 
 def test_a_model_that_is_as_good_for_a_hundredth_is_found(tmp_path: Path) -> None:
     config, profiles = loaded(config_of(tmp_path))
-    answers = answers_of_log(outcomes(graded(300, RIGHT)), profiles)  # type: ignore[arg-type]
+    answers = answers_of_log(outcomes(graded(300, RIGHT)), profiles)
     found = tune(config, answers, max_loss=0.05)
     assert found.promoted is not None
     assert found.promoted.cost.value < 0.6
@@ -85,7 +86,7 @@ def test_a_model_that_is_as_good_for_a_hundredth_is_found(tmp_path: Path) -> Non
 def test_a_fleet_that_needs_its_strong_model_keeps_it(tmp_path: Path) -> None:
     config, profiles = loaded(config_of(tmp_path, quality=0.97, strategy="single"))
     right = {"small": 0.4, "large": 0.98}
-    answers = answers_of_log(outcomes(graded(200, right)), profiles)  # type: ignore[arg-type]
+    answers = answers_of_log(outcomes(graded(200, right)), profiles)
     found = tune(config, answers, max_loss=0.02)
     assert found.promoted is None or found.promoted.quality.value > -0.02
 
@@ -163,7 +164,7 @@ def test_the_command_writes_a_configuration_that_can_be_used(tmp_path: Path, mon
     ],
 )
 def test_what_cannot_be_tuned_is_told(
-    tmp_path: Path, rows: list[dict[str, object]], stated: dict[str, object], told: str
+    tmp_path: Path, rows: list[dict[str, Any]], stated: dict[str, object], told: str
 ) -> None:
     path = config_of(tmp_path, **stated)
     log = tmp_path / "graded.jsonl"

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from orchestrator.evaluation.experiment import arm_of
 from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.chat.client_request import ClientRequest
@@ -72,7 +71,7 @@ class CompletionSession:
         for name, experiment in self.serving.config.gateway.experiments.items():
             if experiment.of == model and principal.is_one_of(experiment.keys):
                 unit = principal.key if experiment.by == "key" else self.tab.served.scope
-                arm = arm_of(name, unit, experiment)
+                arm = experiment.arm_of(name, unit)
                 self.facts.experiment = {"name": name, "arm": arm, "unit": unit}
                 return experiment.against if arm == "variant" else model
         return model
