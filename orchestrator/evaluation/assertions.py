@@ -68,9 +68,9 @@ def _equals(answer: Answer, asked: Assertion) -> bool:
     return answer.text.strip() == str(asked.value).strip()
 
 
-def _matches(answer: Answer, asked: Assertion) -> bool:
+def _pattern(asked: Assertion) -> re.Pattern[str]:
     try:
-        return re.search(str(asked.value), answer.text) is not None
+        return re.compile(str(asked.value))
     except re.error as error:
         raise ConfigError(f"{asked}: no regular expression: {error}", remedy="Mend the pattern") from None
 
@@ -91,12 +91,15 @@ async def _is_json(answer: Answer, asked: Assertion) -> bool:
 
 
 async def _contains_json(answer: Answer, asked: Assertion) -> bool:
+    return (await _schema(asked).verify("", answer.text)).passed is True
+
+
+def _schema(asked: Assertion) -> JsonSchemaVerifier:
     try:
         schema = json.loads(asked.value) if isinstance(asked.value, str) else asked.value
-        verifier = JsonSchemaVerifier({} if schema is None else schema)
+        return JsonSchemaVerifier({} if schema is None else schema)
     except ValueError as error:
         raise ConfigError(f"{asked}: no JSON Schema: {error}", remedy="Write an object, or leave it out") from None
-    return (await verifier.verify("", answer.text)).passed is True
 
 
 def _limit(asked: Assertion) -> float:
@@ -122,7 +125,7 @@ KINDS: Mapping[str, Holds] = {
     "icontains-all": lambda answer, asked: all(t.casefold() in answer.text.casefold() for t in _texts(asked.value)),
     "icontains-any": lambda answer, asked: any(t.casefold() in answer.text.casefold() for t in _texts(asked.value)),
     "starts-with": lambda answer, asked: answer.text.lstrip().startswith(str(asked.value)),
-    "regex": _matches,
+    "regex": lambda answer, asked: _pattern(asked).search(answer.text) is not None,
     "is-json": _is_json,
     "contains-json": _contains_json,
     "levenshtein-ratio": _alike,
@@ -133,3 +136,16 @@ KINDS: Mapping[str, Holds] = {
 }
 NAMES = (*KINDS, RUBRIC)
 """Every kind of assertion."""
+_PREPARED: Mapping[str, Callable[[Assertion], object]] = {
+    "regex": _pattern,
+    **dict.fromkeys(("is-json", "contains-json"), _schema),
+    **dict.fromkeys(("cost", "latency", "confidence"), _limit),
+}
+
+
+def check_assertion(asked: Assertion) -> None:
+    """Raises `ConfigError` on an assertion that no answer can be held to: that is found out before any is paid for."""
+    if asked.kind in _PREPARED:
+        _PREPARED[asked.kind](asked)
+    elif asked.value is None:
+        raise ConfigError(f"{asked} says nothing of the answer", remedy="Add `value:`")

@@ -15,8 +15,8 @@ from typing import Any
 
 from orchestrator.batch.rows import KINDS, read_rows
 from orchestrator.config.yaml_loader import load_located
-from orchestrator.errors import ConfigError
-from orchestrator.evaluation.assertions import NAMES
+from orchestrator.errors import ConfigError, InvalidArgument
+from orchestrator.evaluation.assertions import NAMES, check_assertion
 from orchestrator.evaluation.case import Assertion, Case
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 
@@ -51,6 +51,12 @@ def _cases(path: Path, prompt: str | None) -> Iterator[Case]:
     if path.suffix in (".yaml", ".yml"):
         yield from _promptfoo(path, prompt)
         return
+    for row, where, name in _rows(path):
+        yield _case(row, where, name, prompt)
+
+
+def _rows(path: Path) -> Iterator[tuple[object, str, str]]:
+    """The rows of a file that is no YAML: each with its place, and what it is called if it has no id."""
     if path.suffix not in KINDS:
         raise ConfigError(
             f"{path}: examples end in {', '.join([*KINDS, '.yaml'])}, not {path.suffix!r}",
@@ -60,13 +66,24 @@ def _cases(path: Path, prompt: str | None) -> Iterator[Case]:
         text = _text(path)
         if text.lstrip().startswith("["):
             for number, row in enumerate(_list(path, load_located(text, str(path)).value), 1):
-                yield _case(row, f"{path}: example {number}", str(number), prompt)
+                yield row, f"{path}: example {number}", str(number)
             return
     for read in read_rows(path, id_column=""):  # a sample may have an id while its neighbour has none
         where = f"{path}:{read.number}"
         if read.mistake:
             raise ConfigError(f"{where}: {read.mistake}", remedy="Mend the row, or take it out")
-        yield _case(dict(read.values), where, read.id, prompt)
+        yield dict(read.values), where, read.id
+
+
+def holds_examples(path: Path) -> bool:
+    """Whether the first row of a file is a question with its right answer, and not what models answered."""
+    try:
+        first = next(_rows(path), (None,))[0]
+    except (ConfigError, InvalidArgument):
+        return False  # whoever reads the file says what is wrong with it
+    if not isinstance(first, Mapping) or {"outcomes", "score", "model"} & first.keys():
+        return False
+    return bool(first.keys() & {*QUESTIONS}) and bool(first.keys() & {*TARGETS})
 
 
 def _promptfoo(path: Path, prompt: str | None) -> Iterator[Case]:
@@ -197,4 +214,9 @@ def _assertion(kind: str, value: JsonValue, threshold: float | None, where: str)
     bare = kind.removeprefix("not-")
     if bare not in NAMES:
         raise ConfigError(f"{where}: unknown assertion {kind!r}", remedy=f"There are: {', '.join(NAMES)}")
-    return Assertion(bare, value, threshold, kind != bare)
+    found = Assertion(bare, value, threshold, kind != bare)
+    try:
+        check_assertion(found)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}", remedy=error.remedy) from None
+    return found
