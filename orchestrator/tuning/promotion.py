@@ -25,12 +25,11 @@ from typing import Literal
 
 from orchestrator.evaluation.paired import (
     Interval,
+    compare_costs,
     cost_ratio_interval,
     difference_interval,
     holm,
     p_loses_at_end,
-    p_no_cheaper,
-    p_same_cost,
 )
 from orchestrator.tuning.trial import Trial
 
@@ -75,10 +74,10 @@ def judge(
 ) -> list[TestedRecipe]:
     """The rungs that were reached, ladder by ladder. Of those that pass, the cheapest is promoted."""
     reached = [(ladder, trial) for ladder, trials in enumerate(climbed) for trial in trials]
-    dear = holm([p_no_cheaper(present.usd, trial.usd, seed=seed) for _, trial in reached])
+    costs = [compare_costs(present.usd, trial.usd, seed=seed) for _, trial in reached]
+    dear = holm([cost.no_cheaper for cost in costs])
     found: list[TestedRecipe] = []
-    for (ladder, trial), p_dear in zip(reached, dear, strict=True):
-        p_same = p_same_cost(present.usd, trial.usd, seed=seed)
+    for (ladder, trial), p_dear, (_, p_same) in zip(reached, dear, costs, strict=True):
         outcome: Outcome = "passed"
         if loses_too_much(present, trial, max_loss=max_loss, level=level_of(ladder, confidence)):
             outcome = "loses too much"

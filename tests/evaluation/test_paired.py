@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.evaluation.paired import (
+    compare_costs,
     cost_ratio_interval,
     difference_interval,
     holm,
     mean_interval,
     p_loses,
     p_loses_at_end,
-    p_no_cheaper,
-    p_same_cost,
 )
 
 DIFFERENCES = st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=5, max_size=80).map(np.array)
@@ -62,15 +61,15 @@ def test_costs_that_are_dealt_by_a_coin_do_not_differ() -> None:
     found = []
     for seed in range(60):
         pairs = rng.lognormal(0.0, 2.0, (120, 2)) / 1_000
-        found.append(p_same_cost(pairs[:, 0], pairs[:, 1], seed=seed))
+        found.append(compare_costs(pairs[:, 0], pairs[:, 1], seed=seed).same)
     assert np.mean(np.array(found) <= 0.05) <= 0.12
 
 
 def test_half_the_cost_is_found_cheaper_and_the_same_cost_is_not() -> None:
     usd = np.random.default_rng(3).lognormal(0.0, 1.0, 150)
-    assert p_no_cheaper(usd, usd / 2) < 0.001
-    assert p_no_cheaper(usd, usd) > 0.9
-    assert p_no_cheaper(usd / 2, usd) > 0.9
+    assert compare_costs(usd, usd / 2).no_cheaper < 0.001
+    assert compare_costs(usd, usd) == (1.0, 1.0)
+    assert compare_costs(usd / 2, usd).no_cheaper > 0.9
     ratio = cost_ratio_interval(usd, usd / 2)
     assert ratio.low == pytest.approx(0.5)
     assert cost_ratio_interval(np.zeros(3), usd[:3]).value == 1.0
