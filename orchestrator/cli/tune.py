@@ -87,11 +87,11 @@ def command(
     promoted.
     """
     from orchestrator.config.models import load_config
-    from orchestrator.tuning.tune import check_tunable, tune
+    from orchestrator.tuning.tune import check_config, tune
     from orchestrator.tuning.write import write_tuned
 
     present = load_config(config)
-    check_tunable(present, 10**9)
+    check_config(present)
     answers = _answers(present, examples, usd)
     found = tune(
         present,
@@ -115,16 +115,25 @@ def _answers(config: Config, examples: tuple[Path, ...], usd: float) -> GradedAn
 
     from orchestrator.cli.calibrate_search import check_graded
     from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.errors import ConfigError
+    from orchestrator.evaluation.dataset import holds_examples, read_cases
     from orchestrator.fleet.build import fleet_from_config
     from orchestrator.learning.certificates import TELL_THEMSELVES, graded_profiles
-    from orchestrator.offline.grading import grade_fleet, read_examples
+    from orchestrator.offline.grading import GradingExample, grade_fleet
     from orchestrator.tuning.graded_answers import answers_of_fleet, answers_of_log
+    from orchestrator.tuning.tune import check_count
 
-    if not all(_holds_questions(path) for path in examples):
+    if not all(holds_examples(path) for path in examples):
         backends = fleet_from_config(config).backends
         profiles = graded_profiles(config, {name: backend.profile for name, backend in backends.items()})
         return answers_of_log(read_outcomes(examples).outcomes, profiles)
-    rows = [row for path in examples for row in read_examples(path)]
+    cases = [case for path in examples for case in read_cases(path)]
+    without = next((case for case in cases if not case.targets), None)
+    if without is not None:
+        message = f"the question {without.question[:60]!r} has no right answer, only assertions"
+        raise ConfigError(message, remedy="Add its `answer`, or leave it out")
+    rows = list({case.question: GradingExample(case.question, case.targets[0]) for case in cases}.values())
+    check_count(len(rows))
     told = {name: entry for name, entry in config.models.items() if entry.provider not in TELL_THEMSELVES}
     hint(f"asking {len(told)} models {len(rows)} questions for at most {usd:g} USD")
 
@@ -138,16 +147,6 @@ def _answers(config: Config, examples: tuple[Path, ...], usd: float) -> GradedAn
             return answers_of_fleet(graded, {name: backend.profile for name, backend in fleet.backends.items()})
 
     return asyncio.run(ask())
-
-
-def _holds_questions(path: Path) -> bool:
-    """Whether a file's first line is a question with its answer, not graded answers of models."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            first = json.loads(next((line for line in file if line.strip()), "null"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(first, dict) and {"question", "answer"} <= first.keys() and "outcomes" not in first
 
 
 def _as_json(found: Tuned, written: Path | None) -> JsonObject:

@@ -65,8 +65,8 @@ def tune(
     Raises `ConfigError` under a promise, and where too little is graded.
     """
     began = time.perf_counter()
-    check_tunable(config, len(answers))
-    _check_right(answers)
+    check_config(config)
+    _check_grades(answers)
     order = np.random.default_rng(seed).permutation(len(answers))
     with TrialPool(Stage(config, answers, router), workers) as pool:
         tell(f"trying the present configuration on {len(answers)} questions")
@@ -117,8 +117,9 @@ def _climb(
     return climbed
 
 
-def _check_right(answers: GradedAnswers) -> None:
-    """Raises `ConfigError` where hardly an answer is right: there is nothing that a change could lose."""
+def _check_grades(answers: GradedAnswers) -> None:
+    """Raises `ConfigError` on too few questions, and where hardly an answer is right: there is nothing to lose then."""
+    check_count(len(answers))
     shares = dict(zip(answers.models, answers.scores.mean(axis=0).tolist(), strict=True))
     best = max(shares, key=lambda name: shares[name])
     if shares[best] < FEWEST_RIGHT:
@@ -128,15 +129,19 @@ def _check_right(answers: GradedAnswers) -> None:
         )
 
 
-def check_tunable(config: Config, questions: int) -> None:
-    """Raises `ConfigError` on a configuration under a promise, and on too few questions."""
+def check_config(config: Config) -> None:
+    """Raises `ConfigError` on a configuration under a promise."""
     if isinstance(config.quality, PromiseConfig):
         raise ConfigError(
             "quality is a promise, whose certificate speaks of this very configuration",
             remedy="Tune with a plain quality: 0.85, then certify what was promoted",
         )
+
+
+def check_count(questions: int) -> None:
+    """Raises `ConfigError` on too few questions."""
     if questions < FEWEST:
         raise ConfigError(
             f"{questions} graded questions are too few, {FEWEST} are needed",
-            remedy="Grade more; some 300 show a loss of 2 points",
+            remedy="Grade more; some 300 show a loss of 3 points",
         )

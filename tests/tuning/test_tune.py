@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from orchestrator import ConfigError, Orchestrator
 from orchestrator.cli import main
 from orchestrator.config.models import Config, load_config, read_config
+from orchestrator.evaluation.dataset import holds_examples
 from orchestrator.router import ModelProfile, Outcome
 from orchestrator.tuning import answers_of_log, tune
 from orchestrator.tuning.promotion import judge, level_of, loses_too_much
@@ -121,7 +122,7 @@ def promoted_share(loss: float, cheaper: float, *, shuffled: bool = False, runs:
             climbed.append(trial)
             if loses_too_much(present, trial, max_loss=0.03, level=level_of(0, 0.9)):
                 break
-        judged = judge(present, [climbed], max_loss=0.03, confidence=0.9, seed=run)
+        judged = judge(present, [climbed], max_loss=0.03, confidence=0.9)
         hits += any(each.outcome == "promoted" for each in judged)
     return hits / runs
 
@@ -172,6 +173,33 @@ def test_what_cannot_be_tuned_is_told(
     done = CliRunner().invoke(main, ["tune", str(log), "--config", str(path), "--json"])
     assert done.exit_code == 2
     assert told in json.loads(done.stdout)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("q.csv", 'question,answer\n"6 * 7?",42\n'),
+        ("q.jsonl", '{"input": "6 * 7?", "target": ["42", "forty-two"]}\n'),
+        ("q.json", '[{"question": "6 * 7?", "answer": 42}]'),
+    ],
+)
+def test_questions_are_told_from_graded_answers_in_every_form(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert holds_examples(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("g.csv", "query,small,large\na,1,0\n"),
+        ("g.jsonl", '{"query": "a", "outcomes": {"small": 1}}\n'),
+        ("g.jsonl", '{"query": "a", "model": "small", "score": 1, "answer": "b"}\n'),
+        ("none.jsonl", ""),
+    ],
+)
+def test_graded_answers_are_no_questions(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert not holds_examples(tmp_path / name)
 
 
 def test_a_log_of_another_fleet_is_no_log() -> None:
