@@ -55,7 +55,7 @@ class SearchState:
 
     `running` is what was begun and has not ended, `begun` everything so far; `seconds_left` the time until the deadline
     (`None`: there is none). `tools` are those that drafts may call. A right answer is worth `value_usd`, a second less
-    to wait `usd_per_second`. A lone draft must reach `lone_quality`, too. `criteria` are what a critique judges by.
+    to wait `usd_per_second`. A lone guess must reach `lone_quality`, too. `criteria` are what a critique judges by.
 
     It has more methods than other classes: what strategies, which are pure, can ask about a search.
     """
@@ -107,7 +107,12 @@ class SearchState:
     @property
     def enough(self) -> float:
         """The confidence at which nothing more needs to be asked, in [0, 1]."""
-        return self.quality if len(self.candidates) > 1 else max(self.quality, self.lone_quality)
+        return self.quality if self.candidates and not self.is_lone_guess else max(self.quality, self.lone_quality)
+
+    @property
+    def is_lone_guess(self) -> bool:
+        """Whether nothing but the router speaks for the only candidate: its model states no P(correct) of its own."""
+        return len(self.candidates) == 1 and self.candidates[0].completion.confidence is None
 
     def non_answer(self, index: int) -> NonAnswer | None:
         """Of which kind candidate `index` is that is no answer.

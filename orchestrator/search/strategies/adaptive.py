@@ -89,7 +89,7 @@ def _second_opinion(state: SearchState) -> Draft | None:
     Of the models that cost less than the only draft's being wrong is expected to lose, the one that is worth most. One
     more draft of an equal model changes no answer by itself: it tells what to believe, and whether a third is worth it.
     """
-    if len(state.candidates) != 1 or state.confidence >= state.lone_quality or not state.comparable:
+    if not state.is_lone_guess or state.confidence >= state.lone_quality or not state.comparable:
         return None
     worth = {
         choice.model: state.value_usd * choice.p_success - state.price_usd(choice.model)
