@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 NO_ANSWER_P = 0.02  # that nothing, or "I do not know", was the right answer
 MAX_SAID_CHARS = 120
+_CITATION = re.compile(r"\bm:\d+\b")
 
 
 def build_answer(
@@ -54,7 +56,7 @@ def build_answer(
         trace.now_s(),
         result.partial,
         result.stopped,
-        best.completion.citations,
+        best.completion.citations or _cited(best.text, recall),
         recall.items if recall else (),
         route,
         state.candidates,
@@ -65,6 +67,12 @@ def build_answer(
         result.abstained,
         () if result.abstained else best.calls,
     )
+
+
+def _cited(text: str, recall: Recall | None) -> tuple[str, ...]:
+    """The recalled records that a text cites (`[m:12]`), in its order; a number that was not recalled cites nothing."""
+    there = {item.record.citation for item in recall.items} if recall else set()
+    return tuple(dict.fromkeys(found for found in _CITATION.findall(text) if found in there))
 
 
 async def explain_no_answer(

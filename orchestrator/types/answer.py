@@ -42,6 +42,7 @@ class Answer:
     partial: bool
     stopped: str
     citations: tuple[str, ...] = ()
+    """The recalled records that the text cites: `m:12`."""
     recalled: tuple[RecalledRecord, ...] = ()
     route: Route | None = None
     candidates: tuple[Candidate, ...] = ()

@@ -28,6 +28,7 @@ from orchestrator.config.models import STRATEGY_NAMES, parse_config
 from orchestrator.memory import Memory
 from orchestrator.router import ModelProfile
 from orchestrator.search.strategies.registry import STRATEGIES
+from orchestrator.testing import ScriptedBackend
 from orchestrator.trace import Event
 from orchestrator.types import Completion
 
@@ -64,6 +65,14 @@ def test_a_fact_that_changed_is_answered_with_the_newer_record_and_its_citation(
     assert "14 Harbour Street" in answer.text
     assert answer.citations == ("m:2",)
     assert any(v.verifier == "grounding" and v.passed is None for v in answer.candidates[0].verdicts)
+
+
+def test_what_a_model_cites_of_what_was_recalled_is_in_the_answer() -> None:
+    memory = Memory()
+    memory.remember("The workshop is at 3 Tar Lane.")
+    said = "It is at 3 Tar Lane [m:1, m:77]. Write to m:1x or see [m:1]."
+    with Orchestrator(ScriptedBackend("small", said), memory=memory) as fleet:
+        assert fleet.answer_sync("Where is the workshop?").citations == ("m:1",)
 
 
 def test_what_nothing_can_answer_ends_in_no_adequate_model_that_says_what_to_add(offline: Orchestrator) -> None:
