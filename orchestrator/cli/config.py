@@ -40,7 +40,8 @@ def check(file: Path | None, config: Path | None, as_json: bool) -> None:
         told = {"file": str(path), "models": list(fleet.backends), "without_price": unpriced, "ok": True}
         click.echo(json.dumps(told, indent=2))
         return
-    click.echo(f"{path} is valid: {len(fleet.backends)} models ({', '.join(fleet.backends)})")
+    models = f"{len(fleet.backends)} model{'s' * (len(fleet.backends) != 1)}"
+    click.echo(f"{path} is valid: {models} ({', '.join(fleet.backends)})")
     if refused:
         click.echo(
             f"note: {', '.join(refused)} will never be asked: the price is unknown and budget.usd is set. "

@@ -52,5 +52,7 @@ def _once(file: Path, config: Path | None, form: Format, allow_python: bool) -> 
     if form == "text":
         steps = sum(1 for _ in pipeline.block.walk())
         tests = len(pipeline.document.tests)
-        click.echo(f"{file}: {pipeline.name} is valid: {steps} steps, {tests} test{'s' * (tests != 1)}")
+        click.echo(
+            f"{file}: {pipeline.name} is valid: {steps} step{'s' * (steps != 1)}, {tests} test{'s' * (tests != 1)}"
+        )
     return [file, *pipeline.files]

@@ -364,3 +364,14 @@ def test_a_tool_that_is_wrong_is_told_once(tmp_path: Path) -> None:
     with pytest.raises(InvalidPipeline) as caught:
         Pipeline.load(path)
     assert [each.code for each in caught.value.diagnostics] == ["E507"]
+
+
+def test_a_misspelt_field_that_is_needed_is_told_once(tmp_path: Path) -> None:
+    found = diagnostics(write(tmp_path, "{version: 1, name: a, steps: {b: {search: adaptive, promt: Hello}}}"))
+    assert [(each.code, each.hint) for each in found] == [("E104", "did you mean 'prompt'?")]
+
+
+def test_an_otherwise_that_gives_is_told_what_to_write(tmp_path: Path) -> None:
+    arms = "[{when: '${1 > 2}', give: x}, {otherwise: {give: y}}]"
+    found = diagnostics(write(tmp_path, f"{{version: 1, name: a, steps: {{b: {{branch: {arms}}}}}}}"))
+    assert "write {otherwise: value} without 'give'" in found[0].message

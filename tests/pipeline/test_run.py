@@ -13,7 +13,7 @@ from orchestrator import Orchestrator
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.local.calculator import CalculatorBackend
 from orchestrator.memory import Memory
-from orchestrator.pipeline import InvalidInputs, Pipeline, RunFailed, RunResult, Runtime
+from orchestrator.pipeline import InvalidInputs, InvalidPipeline, Pipeline, RunFailed, RunResult, Runtime
 from orchestrator.router import ModelProfile
 from orchestrator.storage.database import SqliteDatabase
 from orchestrator.storage.runs import Runs
@@ -542,3 +542,12 @@ def test_strategies_have_the_same_names_everywhere(tmp_path: Path) -> None:
         parse_config(f"models: {{a: {{provider: calculator}}}}\nstrategy: {name}\n")
         engine = Orchestrator({"m": model}, memory=None, strategy=name)
         assert engine.answer_sync("Who?").text == "ok"
+
+
+def test_examples_of_a_classification_stand_by_label_too(tmp_path: Path) -> None:
+    by_label = "{good: [Lovely lamp, Great lamp], bad: [Broken lamp, Cracked lamp]}"
+    steps = f"steps: {{a: {{classify: Lovely lamp, labels: [good, bad], examples: {by_label}, quality: 0.5}}}}\n"
+    found = run(tmp_path, steps)
+    assert (found.output["label"], found.output["by"]) == ("good", "examples")
+    with pytest.raises(InvalidPipeline, match="unknown label 'ugly'"):
+        load(tmp_path, steps.replace("bad: [Broken", "ugly: [Broken"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
@@ -33,10 +34,18 @@ def validated(kind: type[M], raw: JsonValue, where: Where, sources: Sources, wha
             # An alternative that the author did not mean is not told where the one that was meant has mistakes of its
             # own.
             is_meant = not any(len(other) > len(path) and other[: len(path)] == path for other, _ in found)
+            if problem["type"] == "missing" and _is_misspelt(path, [p for p, each in found if each is not problem]):
+                continue
             if path not in told and (is_meant or problem["type"] not in _VAGUE):
                 told.add(path)
                 _tell(kind, path, dict(problem), (*where, *path), sources, what, _alternatives(error, raw, path))
         return None
+
+
+def _is_misspelt(missing: Where, others: Iterable[Where]) -> bool:
+    """Whether a field that is missing stands there under a name much like its own, which is told already."""
+    beside = [str(path[-1]) for path in others if path[:-1] == missing[:-1]]
+    return bool(difflib.get_close_matches(str(missing[-1]), beside, n=1, cutoff=0.6))
 
 
 _VAGUE = (

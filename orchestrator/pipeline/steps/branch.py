@@ -66,11 +66,10 @@ class BranchStep(Step):
                 and arm.otherwise
                 and arm.otherwise.keys() <= {"give", "do", "output"}
             ):
-                at.problem(
-                    "E106",
-                    "'otherwise' holds the value itself: for steps, the last arm is {do: ...} without 'otherwise'",
-                    *here,
-                )
+                told = "for steps, the last arm is {do: ...} without 'otherwise'"
+                if "give" in arm.otherwise:
+                    told = "write {otherwise: value} without 'give'"
+                at.problem("E106", f"'otherwise' holds the value itself: {told}", *here)
                 continue
             if (arm.do is None) == (not value) or ("otherwise" in stated and arm.when is not None):
                 at.problem(

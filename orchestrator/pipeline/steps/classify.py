@@ -41,8 +41,8 @@ class ClassifyStep(Step):
     """The text."""
     labels: Annotated[list[str] | dict[str, str], Field(min_length=2)]
     """The labels, or the labels with what each one means."""
-    examples: list[Example] | str | None = None
-    """Texts with their labels, or a file of them (JSON lines: {text, label})."""
+    examples: list[Example] | dict[str, list[str]] | str | None = None
+    """Texts with their labels, or the texts of each label, or a file (JSON lines: {text, label})."""
     instructions: str = "Which label fits the text best?"
     models: list[str] | None = Field(default=None, min_length=1)
     quality: NumberField | None = None
@@ -88,11 +88,13 @@ class ClassifyStep(Step):
                         path, text, number, "E106", f"an example is {{text, label}}: {str(error).splitlines()[0]}"[:200]
                     )
                     return []
+        elif isinstance(self.examples, dict):
+            examples = [Example(text=text, label=label) for label, texts in self.examples.items() for text in texts]
         else:
             examples = list(self.examples or ())
         for index, example in enumerate(examples):
             if example.label not in labels:
-                where = ("examples",) if isinstance(self.examples, str) else ("examples", index, "label")
+                where = ("examples", index, "label") if isinstance(self.examples, list) else ("examples",)
                 at.problem("E107", f"{at.what}: an example has the unknown label '{example.label}'", *where)
                 return []
         return [(example.text, example.label) for example in examples]
