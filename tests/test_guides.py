@@ -1,0 +1,31 @@
+"""Tutorials and how-to pages: every block of them runs, in order, as their reader would run them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.guide import BLOCK, ROOT, follow, free_port, read_blocks
+from tests.support.played_providers import played_providers
+
+PAGES = sorted([*(ROOT / "docs" / "tutorials").glob("*.md"), *(ROOT / "docs" / "how-to").glob("*.md")])
+ELSEWHERE = re.compile(r"^\s*(?:pip|pipx|uv|docker|helm|kubectl|systemctl|make|cd|git|brew|export|openssl|#|cat|\w+=)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_says_works(page: Path, tmp_path: Path) -> None:
+    port = free_port()
+    _, replies = read_blocks(page, port)
+    with played_providers(replies) as url:
+        follow(page, tmp_path, url, port)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_is_not_run_could_not_be(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    shown = [b[3] for b in BLOCK.finditer(text) if b[1] == "sh"]
+    logical = [line for block in shown for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+    assert [line for line in logical if not ELSEWHERE.match(line)] == []
+    assert re.search(r"^    orchestrator", text, re.MULTILINE) is None  # commands stand in blocks that are run
