@@ -13,8 +13,10 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from orchestrator.config.models import Config
@@ -26,12 +28,14 @@ from orchestrator.storage.backup import (
     check_unused,
     copy_postgres,
     copy_sqlite,
+    load_sqlite,
     move_aside,
     restore_postgres,
 )
 
 MANIFEST, FORMAT = "manifest.json", 1
 RUNS = ".orchestrator/runs.db"
+MEMORY = "memory"
 POSTGRES = ("postgresql://", "postgres://")
 
 
@@ -46,14 +50,6 @@ class Place:
 
 def places_of(config: Config) -> list[Place]:
     """What a configuration keeps, whether it is there or not."""
-    databases = {
-        "gateway": config.gateway.database,
-        "memory": None if config.memory is None else config.memory.path,
-        "decisions": None if config.online is None else config.online.path,
-        "students": None if config.distill is None else config.distill.path,
-        "storage": config.storage,
-        "runs": RUNS,
-    }
     files = {
         "configuration": None if config.file is None else str(config.file),
         "profiles": config.profiles,
@@ -64,11 +60,28 @@ def places_of(config: Config) -> list[Place]:
         **{f"pipeline-{name}": path for name, path in config.pipelines.items()},
     }
     found: list[Place] = []
-    for name, at in databases.items():
-        if at and all(place.at != at for place in found):
-            found.append(Place(name, "postgres" if at.startswith(POSTGRES) else "sqlite", at))
+    for place in _databases(config).values():
+        if all(each.at != place.at for each in found):
+            found.append(place)
     found += [Place(name, "folder" if Path(at).is_dir() else "file", at) for name, at in files.items() if at]
     return found
+
+
+def _databases(config: Config) -> dict[str, Place]:
+    """By what is kept there; several may be one database."""
+    addresses = {
+        "gateway": config.gateway.database,
+        MEMORY: None if config.memory is None else config.memory.path,
+        "decisions": None if config.online is None else config.online.path,
+        "students": None if config.distill is None else config.distill.path,
+        "storage": config.storage,
+        "runs": RUNS,
+    }
+    return {
+        name: Place(name, "postgres" if at.startswith(POSTGRES) else "sqlite", at)
+        for name, at in addresses.items()
+        if at
+    }
 
 
 def back_up(config: Config, folder: Path, *, clock: Callable[[], float] = time.time) -> JsonObject:
@@ -129,6 +142,8 @@ def _told(place: Place, at: str, hashes: JsonObject) -> JsonObject:
 def restore(config: Config, folder: Path, *, replaces: bool = False) -> list[str]:
     """Brings back what a backup holds, to where the configuration keeps it; what was done, in words.
 
+    What was backed up from SQLite goes into an empty database on PostgreSQL where the configuration now names one.
+
     Nothing is changed before the whole backup is read and found whole. With `replaces` files that are there are moved
     aside; without, they are an error.
 
@@ -137,6 +152,8 @@ def restore(config: Config, folder: Path, *, replaces: bool = False) -> list[str
     """
     parts = {part["name"]: part for part in _checked(folder)}
     places = {place.name: place for place in places_of(config)}
+    shared = {name: place for name, place in _databases(config).items() if name not in places}
+    places |= {name: place for name, place in shared.items() if name in parts and _is_move(parts[name], place)}
     if config.file is not None and folder.resolve() in config.file.parents:  # it comes from the backup itself
         places["configuration"] = Place("configuration", "file", DEFAULT_NAME)
     for name, part in parts.items():
@@ -152,7 +169,10 @@ def restore(config: Config, folder: Path, *, replaces: bool = False) -> list[str
         there = [places[name].at for name, part in parts.items() if _is_taken(places[name], part, folder)]
         if there:
             raise InvalidArgument(f"{there[0]} is there already", remedy="Add --replace: it is then moved aside")
-    return [told for name, part in parts.items() for told in _brought_back(places[name], part, folder, config)]
+    moves = [name for name, part in parts.items() if _is_move(part, places[name])]
+    told = _moved_to_postgres([places[name] for name in moves], folder, config)
+    stays = {name: part for name, part in parts.items() if name not in moves}
+    return told + [line for name, part in stays.items() for line in _brought_back(places[name], part, folder, config)]
 
 
 def _checked(folder: Path) -> list[JsonObject]:
@@ -195,10 +215,10 @@ def _check_kind(place: Place, part: JsonObject, folder: Path) -> None:
     """Raises `InvalidArgument` or `StorageError` on what cannot go where it belongs."""
     is_file = {"file", "folder"}
     same = part["kind"] == place.kind or (part["kind"] in is_file and place.kind in is_file)
-    if not same:
+    if not same and not _is_move(part, place):
         raise InvalidArgument(
             f"{place.name} was backed up from {part['kind']}, and the configuration keeps it in {place.kind}",
-            remedy="Restore to the same kind of database",
+            remedy="Restore to the same kind of database; only from SQLite to PostgreSQL can it move",
         )
     if place.kind == "sqlite":
         check_sqlite(folder / place.name)
@@ -236,31 +256,71 @@ def _brought_back(place: Place, part: JsonObject, folder: Path, config: Config) 
     return [f"{place.name}: {target}{'' if aside is None else f' (what was there: {aside})'}"]
 
 
+def _is_move(part: JsonObject, place: Place) -> bool:
+    return part["kind"] == "sqlite" and place.kind == "postgres"
+
+
+def _moved_to_postgres(places: Sequence[Place], folder: Path, config: Config) -> list[str]:
+    """Brings what was backed up from SQLite into databases on PostgreSQL: tables as they are, memories one by one."""
+    told = []
+    for url in dict.fromkeys(place.at for place in places if place.name != MEMORY):
+        names = [place.name for place in places if place.at == url and place.name != MEMORY]
+        rows = load_sqlite(url, [folder / name for name in names], lambda: _make_tables(config))
+        told.append(f"{', '.join(names)}: {rows:,} rows, now on PostgreSQL")
+    if any(place.name == MEMORY for place in places):
+        told.append(_moved_memory(folder / MEMORY, config))
+    return told
+
+
+def _moved_memory(source: Path, config: Config) -> str:
+    from orchestrator.fleet.memory import open_memory
+
+    assert config.memory is not None
+    with tempfile.TemporaryDirectory() as aside:  # opening a memory may change its file, and a backup stays as it is
+        copy = shutil.copy2(source, aside)
+        old, new = open_memory(config.memory.model_copy(update={"path": str(copy)})), open_memory(config.memory)
+        with closing(old), closing(new):
+            if new.scopes():
+                raise StorageError("the memory has records already", remedy="Restore into an empty database")
+            count = 0
+            for scope in old.scopes():
+                count += len(new.restore(list(old.exported(scope)), scope))
+                limits = old.limits(scope)
+                ttl = None if limits.ttl_s is None else timedelta(seconds=limits.ttl_s)
+                new.limit(scope, max_records=limits.max_records, ttl=ttl)
+    return f"{MEMORY}: {count:,} records, now on PostgreSQL"
+
+
 def _make_tables(config: Config) -> None:
     """Makes the tables of this version in every database on PostgreSQL."""
     from orchestrator.conversation.store import ConversationStore
+    from orchestrator.fleet.memory import open_memory
     from orchestrator.storage.accounts import Accounts
+    from orchestrator.storage.audit_log import AuditLog
+    from orchestrator.storage.comparisons import Comparisons
     from orchestrator.storage.database import open_database
+    from orchestrator.storage.decision_log import DecisionLog
     from orchestrator.storage.files import Documents
     from orchestrator.storage.item_lists import ItemLists
+    from orchestrator.storage.page_sessions import PageSessions
     from orchestrator.storage.quotas import Quotas
     from orchestrator.storage.requests import Requests
     from orchestrator.storage.runs import Runs
+    from orchestrator.storage.student_log import StudentLog
 
-    for url in {config.gateway.database, config.storage or ""}:
-        if not url.startswith(POSTGRES):
-            continue
-        database = open_database(url)
-        try:
-            Quotas(database, "restore")
-            for made in (Accounts, Documents, ItemLists, Requests, Runs, ConversationStore):
-                made(database)
-        finally:
-            database.close()
-    if config.memory is not None and config.memory.path.startswith(POSTGRES):
-        from orchestrator.fleet.memory import open_memory
-
+    parts = (Accounts, AuditLog, Comparisons, Documents, ItemLists, PageSessions, Requests, Runs, ConversationStore)
+    shared = {name: place.at for name, place in _databases(config).items() if place.kind == "postgres"}
+    if config.memory is not None and MEMORY in shared:
+        del shared[MEMORY]
         open_memory(config.memory).close()
+    for name, log in (("decisions", DecisionLog), ("students", StudentLog)):
+        if name in shared:
+            log(shared.pop(name)).close()
+    for url in set(shared.values()):
+        with closing(open_database(url)) as database:
+            Quotas(database, "restore")
+            for made in parts:
+                made(database)
 
 
 def _hash(path: Path) -> str:

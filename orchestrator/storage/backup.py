@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from orchestrator.jsontypes import JsonObject
 
 SCHEMAS = ("orchestrator", "orchestrator_memory")
 HEAD = b"columns: "
+MOVED_AT_ONCE = 1_000  # rows
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
@@ -70,12 +71,7 @@ def restore_postgres(url: str, folder: Path, prepare: Callable[[], None]) -> int
     `prepare` makes the tables of this version. Raises `StorageError` where rows are there already, or a file is none.
     """
     files = sorted(folder.glob("*.copy"))
-    with _connected(url) as db:
-        there = [f"{schema}.{table}" for schema, table in _tables(db) if _has_rows(db, schema, table)]
-    if there:
-        raise StorageError(
-            f"the database has rows already, in {', '.join(there[:3])}", remedy="Restore into an empty database"
-        )
+    _check_empty(url)
     prepare()
     rows = 0
     with _connected(url) as db, db.transaction():
@@ -91,6 +87,63 @@ def restore_postgres(url: str, folder: Path, prepare: Callable[[], None]) -> int
                 f"the backup holds tables that this version does not know: {sorted(unknown)[0]}",
                 remedy="Restore with the version that wrote it, or a later one",
             )
+    return rows
+
+
+def load_sqlite(url: str, files: Sequence[Path], prepare: Callable[[], None]) -> int:
+    """Loads the tables of SQLite databases into a PostgreSQL database without our tables' rows; how many rows.
+
+    `prepare` makes the tables of this version. Raises `StorageError` where rows are there already, or a file is of
+    another version.
+    """
+    _check_empty(url)
+    prepare()
+    rows = 0
+    with _connected(url) as db, db.transaction():
+        order = [table for schema, table in _by_dependence(db) if schema == SCHEMAS[0] and table != "parts"]
+        for table in reversed(order):
+            db.execute(f'DELETE FROM "{SCHEMAS[0]}"."{table}"')  # what making the tables has left in them
+        versions = dict(db.execute(f'SELECT name, version FROM "{SCHEMAS[0]}".parts').fetchall())
+        for path in files:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as read:
+                _check_versions(path, dict(read.execute("SELECT name, version FROM parts").fetchall()), versions)
+                rows += sum(_moved(read, db, table) for table in order)
+    return rows
+
+
+def _check_empty(url: str) -> None:
+    with _connected(url) as db:
+        there = [f"{schema}.{table}" for schema, table in _tables(db) if _has_rows(db, schema, table)]
+    if there:
+        raise StorageError(
+            f"the database has rows already, in {', '.join(there[:3])}", remedy="Restore into an empty database"
+        )
+
+
+def _check_versions(path: Path, stated: dict[str, int], known: dict[str, int]) -> None:
+    for part, version in stated.items():
+        if known.get(part) != version:
+            raise StorageError(
+                f"{path.name}: {part} has schema {version}, this version has {known.get(part, 'none')}",
+                remedy="Let this version serve the file once, which brings it up to date, and back it up again",
+            )
+
+
+def _moved(read: sqlite3.Connection, db: Any, table: str) -> int:
+    """Copies a table from SQLite, in parts; a row whose key is there already stays as it is."""
+    there = [row[1] for row in read.execute(f'PRAGMA table_info("{table}")')]
+    columns = [column for column in _columns(db, SCHEMAS[0], table) if column in there]
+    if not columns:
+        return 0
+    named, places = ", ".join(f'"{column}"' for column in columns), ", ".join(["%s"] * len(columns))
+    insert = f'INSERT INTO "{SCHEMAS[0]}"."{table}" ({named}) VALUES ({places}) ON CONFLICT DO NOTHING'
+    found = read.execute(f'SELECT {named} FROM "{table}"')
+    rows = 0
+    with db.cursor() as cursor:
+        while part := found.fetchmany(MOVED_AT_ONCE):
+            cursor.executemany(insert, part)
+            rows += len(part)
+    _advance_sequences(db, SCHEMAS[0], table, columns)
     return rows
 
 
@@ -112,12 +165,17 @@ def _load(db: Any, schema: str, table: str, path: Path) -> int:
             while part := file.read(1_000_000):
                 rows += part.count(b"\n")
                 copied.write(part)
+    _advance_sequences(db, schema, table, columns)
+    return rows
+
+
+def _advance_sequences(db: Any, schema: str, table: str, columns: Sequence[str]) -> None:
+    """Numbers that the database gives go on behind those of the rows."""
     for column in columns:
         found = db.execute("SELECT pg_get_serial_sequence(%s, %s)", (f"{schema}.{table}", column)).fetchone()[0]
         if found is not None:
             highest = f'SELECT setval(%s, coalesce(max("{column}"), 0) + 1, false) FROM "{schema}"."{table}"'
             db.execute(highest, (found,))
-    return rows
 
 
 @contextmanager

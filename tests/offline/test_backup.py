@@ -13,13 +13,19 @@ from click.testing import CliRunner
 
 from orchestrator.cli import main
 from orchestrator.config.models import Config, load_config
+from orchestrator.conversation.store import ConversationStore
 from orchestrator.errors import InvalidArgument, StorageError
 from orchestrator.memory import Memory
 from orchestrator.offline.backup import back_up, restore
 from orchestrator.storage.account_types import AccountLimits, NewKey
 from orchestrator.storage.accounts import Accounts
+from orchestrator.storage.audit_log import AuditLog
+from orchestrator.storage.comparisons import Comparisons
 from orchestrator.storage.database import open_database
 from orchestrator.storage.files import Documents
+from orchestrator.storage.page_sessions import PageSessions
+from orchestrator.storage.requests import Requests
+from orchestrator.storage.runs import Runs
 from tests.support.postgres import postgres_server
 
 CONFIG = """
@@ -39,6 +45,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 def filled(where: str) -> str:
     database = open_database(where)
     accounts = Accounts(database)
+    for made in (AuditLog, Comparisons, PageSessions, Requests, Runs):  # what a gateway makes when it starts
+        made(database)
     org = accounts.add_org("acme", AccountLimits(usd=5.0))
     key, _ = accounts.add_key(NewKey(org=org.id, name="app"))
     Documents(database).add_file(org.id, key.id, "file-1", "a.txt", "batch", bytes(range(256)) * 4)
@@ -157,7 +165,7 @@ def test_postgresql_comes_back_into_an_empty_database(
 
     def configured(url: str) -> Config:
         path = tmp_path / "orchestrator.yaml"
-        parts = f"memory: {{path: '{url}'}}\ngateway: {{database: '{url}'}}\n"
+        parts = f"memory: {{path: '{url}'}}\ngateway: {{database: '{url}'}}\nonline: {{path: '{url}'}}\n"
         path.write_text(f"models: {{calculator: {{provider: calculator}}}}\n{parts}")
         return load_config(path)
 
@@ -181,3 +189,50 @@ def test_postgresql_comes_back_into_an_empty_database(
         assert "nine" in memory.recall("When does the shop open?", scope="shop").text
         memory.remember("A further one.", scope="shop")  # numbers go on behind those that came back
         assert memory.count("shop") == 3
+
+
+@pytest.mark.integration
+def test_files_move_to_postgresql(tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import psycopg
+
+    monkeypatch.chdir(tmp_path)
+    with psycopg.connect(postgres, autocommit=True) as db:
+        db.execute("CREATE DATABASE moved")
+    url = postgres.replace("/postgres?", "/moved?")
+
+    def configured(memory: str, gateway: str, storage: str) -> Config:
+        path = tmp_path / "orchestrator.yaml"
+        path.write_text(
+            f"models: {{calculator: {{provider: calculator}}}}\nmemory: {{path: '{memory}'}}\n"
+            f"gateway: {{database: '{gateway}'}}\nstorage: '{storage}'\n"
+        )
+        return load_config(path)
+
+    files = configured("memory.db", "gateway.db", "kept.db")
+    key = filled("gateway.db")
+    database = open_database("kept.db")
+    ConversationStore(database)
+    database.close()
+    with Memory("memory.db") as memory:
+        memory.remember("The shop opens at nine.", scope="shop/ann", speaker="Ann")
+        memory.limit("shop/ann", max_records=7)
+    back_up(files, tmp_path / "saved")
+    before = (tmp_path / "saved" / "memory").read_bytes()
+
+    moved = configured(url, url, url)
+    told = restore(moved, tmp_path / "saved", replaces=True)
+    assert any("now on PostgreSQL" in line for line in told)
+    assert (tmp_path / "saved" / "memory").read_bytes() == before
+    database = open_database(url)
+    assert [each.id for each in Accounts(database).keys()] == [key]  # noqa: SIM118
+    assert Documents(database).content(Accounts(database).orgs()[0].id, "file-1") == bytes(range(256)) * 4
+    database.close()
+    with Memory(url) as memory:
+        found = memory.recall("When does the shop open?", scope="shop/ann").items[0].record
+        assert (found.text, found.speaker, found.citation) == ("The shop opens at nine.", "Ann", "m:1")
+        assert memory.limits("shop/ann").max_records == 7
+    with pytest.raises(StorageError, match="has rows already"):
+        restore(moved, tmp_path / "saved", replaces=True)
+    back_up(moved, tmp_path / "again")
+    with pytest.raises(InvalidArgument, match="only from SQLite to PostgreSQL"):
+        restore(files, tmp_path / "again", replaces=True)
