@@ -12,7 +12,7 @@ import inspect
 import posixpath
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import UnionType
@@ -31,6 +31,7 @@ BESIDE = {
     "examples/README.md": "examples.md",
 }
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+EXAMPLES = Path(__file__).with_name("reference_examples.yaml")
 VERBS = ("get", "post", "put", "patch", "delete")
 
 
@@ -40,6 +41,8 @@ def on_files(files: Files, config: Any) -> Files:
         "reference/python.md": python_page(),
         "reference/commands.md": commands_page(),
         "reference/fields.md": fields_page(),
+        "reference/verbs.md": verbs_page(),
+        "reference/events.md": events_page(),
         "reference/http.md": http_page(),
         "reference/errors.md": errors_page(),
         "reference/metrics.md": metrics_page(),
@@ -109,9 +112,12 @@ def commands_page() -> str:
 
 
 def fields_page() -> str:
-    """Every section and field of the configuration."""
+    """Every section and field of the configuration, each section with an example of all its fields."""
     from orchestrator.config import models
 
+    examples = yaml.safe_load(EXAMPLES.read_text(encoding="utf-8"))["sections"]
+    whole = (ROOT / "examples" / "orchestrator.yaml").read_text(encoding="utf-8")
+    examples["Config"] = whole.split("\n", 1)[1]
     lines = ["# Every field of the configuration", "", "For whoever looks up a field of `orchestrator.yaml`.", ""]
     seen: set[type[BaseModel]] = set()
     wanted: list[tuple[str, type[BaseModel]]] = [("the file", models.Config)]
@@ -121,17 +127,81 @@ def fields_page() -> str:
             continue
         seen.add(section)
         about = " ".join((section.__doc__ or "").split())
-        lines += [f"## {where}", "", about, "", "| field | type | default | meaning |", "|---|---|---|---|"]
-        told = attribute_docs(section)
+        lines += [f"## {where}", "", about, "", *field_rows(section, section.model_fields), ""]
+        lines += ["```yaml", textwrap.dedent(examples[section.__name__]).strip(), "```", ""]
         for name, field in section.model_fields.items():
-            kind = kind_of(field.annotation)
-            default = "required" if field.is_required() else cell(shown(field.get_default(call_default_factory=True)))
-            lines.append(f"| `{name}` | {cell(kind)} | {default} | {cell(told.get(name, ''))} |")
             wanted += [
                 (f"{name}" if where == "the file" else f"{where}.{name}", s) for s in sections_in(field.annotation)
             ]
-        lines.append("")
     return "\n".join(lines)
+
+
+def field_rows(section: type[BaseModel], names: Iterable[str]) -> Iterator[str]:
+    """The table of a section's fields, under the names that they have in a file."""
+    told = attribute_docs(section)
+    yield from ("| field | type | default | meaning |", "|---|---|---|---|")
+    for name in names:
+        field = section.model_fields[name]
+        default = "required" if field.is_required() else cell(shown(field.get_default(call_default_factory=True)))
+        kind = cell(kind_of(field.annotation))
+        yield f"| `{field.alias or name}` | {kind} | {default} | {cell(told.get(name, ''))} |"
+
+
+def verbs_page() -> str:
+    """Every verb of pipelines with its fields and an example."""
+    from orchestrator.pipeline.language.step import Step
+
+    lines = [
+        "# Verbs of pipelines",
+        "",
+        "For whoever looks up a step. What they are for: [pipelines](../pipelines.md). Where values are expected, an "
+        "expression may stand, `${...}`. Each example stands under a step's name.",
+        "",
+        "## On any step",
+        "",
+        *field_rows(Step, Step.model_fields),
+        "",
+    ]
+    examples = yaml.safe_load(EXAMPLES.read_text(encoding="utf-8"))["verbs"]
+    for verb, kind in step_kinds():
+        own = [name for name in kind.model_fields if name not in Step.model_fields]
+        about = " ".join((kind.__doc__ or "").split())
+        lines += [f"## `{verb}`", "", about, "", *field_rows(kind, own), ""]
+        lines += ["```yaml", examples[verb].strip(), "```", ""]
+    return "\n".join(lines)
+
+
+def step_kinds() -> Iterator[tuple[str, type[BaseModel]]]:
+    """Each verb with its class; those of `memory` with what they do."""
+    from orchestrator.pipeline.loading.step_registry import MEMORY, VERBS
+
+    places = {
+        **VERBS,
+        **{f"memory {name}": f"memory:{kind}" for name, kind in MEMORY.items()},
+    }
+    for verb, place in places.items():
+        module, _, name = place.partition(":")
+        yield verb, getattr(importlib.import_module(f"orchestrator.pipeline.steps.{module}"), name)
+
+
+def events_page() -> str:
+    """Every kind of event, of searches, runs with tools and pipelines."""
+    from orchestrator.trace import EVENTS
+
+    lines = [
+        "# Events",
+        "",
+        "For whoever shows progress: what `on_event`, `stream` and `Pipeline.stream` tell of (`event.kind`), with what "
+        "stands in `event.detail`. At the gateway they are `event: orchestrator.progress` of a stream.",
+        "",
+        "| kind | when | detail |",
+        "|---|---|---|",
+        *(
+            f"| `{kind}` | {cell(told.when)} | {', '.join(f'`{name}`' for name in told.detail)} |"
+            for kind, told in EVENTS.items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def sections_in(annotation: Any) -> list[type[BaseModel]]:
@@ -154,7 +224,14 @@ def kind_of(annotation: Any) -> str:
         return f"list of {kind_of(parts[0])}"
     if origin is dict:
         return f"mapping of {kind_of(parts[1])}"
-    names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "NoneType": "null"}
+    names = {
+        "str": "text",
+        "int": "whole number",
+        "float": "number",
+        "bool": "true or false",
+        "NoneType": "null",
+        "Any": "any value",
+    }
     name = getattr(annotation, "__name__", str(annotation))
     return names.get(name, f"section ({name})" if sections_in(annotation) else name)
 

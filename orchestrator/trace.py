@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Protocol
+from types import MappingProxyType, TracebackType
+from typing import Any, NamedTuple, Protocol
 
 from orchestrator.jsontypes import JsonObject, JsonValue
 
@@ -36,14 +36,63 @@ class Span:
         return out
 
 
+class EventKind(NamedTuple):
+    """When events of a kind come, and what stands in their `detail`."""
+
+    when: str
+    detail: tuple[str, ...]
+
+
+_CALL = ("model", "cost_usd", "seconds", "prefill_tokens", "output_tokens")
+EVENTS: Mapping[str, EventKind] = MappingProxyType(
+    {
+        "recalled": EventKind("memory was asked", ("records", "tokens")),
+        "routed": EventKind("the router has chosen", ("model", "reason", "adequate")),
+        "trimmed": EventKind(
+            "a conversation was too long for the model, and its middle was left out", ("dropped_tokens",)
+        ),
+        "fallback": EventKind("a model of `fallbacks` is asked, since the others failed", ("model", "reason")),
+        "drafting": EventKind("a model is asked", ("model",)),
+        "drafted": EventKind("it has answered", _CALL),
+        "revising": EventKind("a model is asked to mend a draft", ("model",)),
+        "revised": EventKind("it has", _CALL),
+        "criticising": EventKind("a model is asked what is wrong with a draft", ("model",)),
+        "criticised": EventKind("it has said it", _CALL),
+        "comparing": EventKind("a model is asked which of two drafts is better", ("model",)),
+        "compared": EventKind("it has said it", _CALL),
+        "combining": EventKind("a model is asked to make one answer of several", ("model",)),
+        "combined": EventKind("it has", _CALL),
+        "verified": EventKind("a check could tell", ("model", "verifier", "passed", "score")),
+        "unaffordable": EventKind(
+            "a call was not made: its worst case does not fit into the budget", ("model", "reason")
+        ),
+        "abstained": EventKind("a model gave no answer", ("model", "reason")),
+        "failed": EventKind("a call failed", ("model", "reason")),
+        "answered": EventKind("the search has ended with an answer", ("model", "confidence", "cost_usd")),
+        "decided": EventKind("a question with probabilities was answered", ("model", "cost_usd")),
+        "calling": EventKind("a tool is called", ("tool", "call")),
+        "called": EventKind("it has answered, or failed", ("tool", "call", "failed", "seconds", "trimmed")),
+        "progress": EventKind("a tool tells how far it is", ("tool", "told")),
+        "approved": EventKind("a call that needs approval may be made", ("tool", "call")),
+        "refused": EventKind("it may not", ("tool", "call")),
+        "run_started": EventKind("a pipeline begins, or goes on", ("run", "pipeline")),
+        "step_started": EventKind("a step begins", ("step", "verb")),
+        "step_retrying": EventKind("a step failed and is tried again", ("step", "attempt", "reason", "wait_s")),
+        "step_finished": EventKind(
+            "a step has ended", ("step", "verb", "status", "seconds", "cost_usd", "error", "note")
+        ),
+        "item_failed": EventKind("an item of a `map` failed", ("step", "index", "reason")),
+        "branched": EventKind("a `branch` has chosen its arm", ("step", "arm")),
+        "tool_called": EventKind("a `tool` step has called it", ("step", "tool")),
+        "run_finished": EventKind("the pipeline has ended", ("run", "cost_usd", "seconds", "partial")),
+    }
+)
+"""Every kind of event."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Progress as a user sees it.
-
-    `recalled`, `routed`, `drafting`, `drafted`, `verified`, `criticising`, `criticised`, `revising`, `revised`,
-    `combining`, `combined`, `unaffordable`, `abstained`, `failed`, `answered`; of a run that uses tools `calling`,
-    `called`, `approved`, `refused`.
-    """
+    """Progress as a user sees it: one of `EVENTS`, with seconds since the beginning, and its details."""
 
     kind: str
     at_s: float

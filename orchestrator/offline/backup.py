@@ -159,6 +159,8 @@ def restore(config: Config, folder: Path, *, replaces: bool = False) -> list[str
     for name, part in parts.items():
         if name in places:
             _check_kind(places[name], part, folder)
+    if any(_is_move(part, places[name]) for name, part in parts.items() if name in places):
+        parts.pop("configuration", None)  # the present one says where things move, so it stays
     unplaced = [name for name in parts if name not in places]
     if unplaced:
         raise InvalidArgument(
@@ -288,7 +290,7 @@ def _moved_memory(source: Path, config: Config) -> str:
                 limits = old.limits(scope)
                 ttl = None if limits.ttl_s is None else timedelta(seconds=limits.ttl_s)
                 new.limit(scope, max_records=limits.max_records, ttl=ttl)
-    return f"{MEMORY}: {count:,} records, now on PostgreSQL"
+    return f"{MEMORY}: {count:,} record{'s' * (count != 1)}, now on PostgreSQL"
 
 
 def _make_tables(config: Config) -> None:

@@ -220,7 +220,8 @@ def test_files_move_to_postgresql(tmp_path: Path, postgres: str, monkeypatch: py
     before = (tmp_path / "saved" / "memory").read_bytes()
 
     moved = configured(url, url, url)
-    told = restore(moved, tmp_path / "saved", replaces=True)
+    told = restore(moved, tmp_path / "saved")
+    assert "postgresql://" in (tmp_path / "orchestrator.yaml").read_text()  # the one that said where to move stays
     assert any("now on PostgreSQL" in line for line in told)
     assert (tmp_path / "saved" / "memory").read_bytes() == before
     database = open_database(url)

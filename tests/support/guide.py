@@ -17,8 +17,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -56,10 +56,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def follow(page: Path, folder: Path, played_url: str, port: int) -> None:
+def follow(page: Path, folder: Path, played_url: str, port: int, variables: Mapping[str, str] | None = None) -> None:
     """Does what the page says; raises `AssertionError` with the block that failed, or printed something else."""
     blocks, _ = read_blocks(page, port)
-    with _shell(folder, played_url) as shell:
+    with _shell(folder, {"STAND_IN_URL": played_url, **(variables or {})}) as shell:
         printed = ""
         for block in blocks:
             match block:
@@ -132,6 +132,10 @@ class _Shell:
         for process in (self._bash, *self._servers):
             process.terminate()
             process.wait(30)
+        for pipe in (self._bash.stdin, self._bash.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):
+                pipe.close()
 
     def __enter__(self) -> Self:
         return self
@@ -141,16 +145,19 @@ class _Shell:
 
 
 @contextmanager
-def _shell(folder: Path, played_url: str) -> Iterator[_Shell]:
-    begin = folder / ".begin"
+def _shell(folder: Path, variables: Mapping[str, str]) -> Iterator[_Shell]:
+    begin = folder / ".begin"  # also where pip installs what a page makes
     begin.mkdir()
     (begin / "sitecustomize.py").write_text("import tests.support.stand_in\n", encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")} | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{begin}{os.pathsep}{ROOT}",
-        "STAND_IN_URL": played_url,
+        "PIP_TARGET": str(begin),
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # means: no isolation
         "NO_COLOR": "1",
-        "COLUMNS": "200",
+        "COLUMNS": "110",
+        **variables,
     }
     with _Shell(folder, environment) as shell:
         yield shell
