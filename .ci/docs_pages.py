@@ -144,7 +144,8 @@ def field_rows(section: type[BaseModel], names: Iterable[str]) -> Iterator[str]:
         field = section.model_fields[name]
         default = "required" if field.is_required() else cell(shown(field.get_default(call_default_factory=True)))
         kind = cell(kind_of(field.annotation))
-        yield f"| `{field.alias or name}` | {kind} | {default} | {cell(told.get(name, ''))} |"
+        about = told.get(name) or field.description or ""
+        yield f"| `{field.alias or name}` | {kind} | {default} | {cell(about)} |"
 
 
 def verbs_page() -> str:

@@ -108,6 +108,15 @@ def test_the_example_of_a_verb_is_valid(verb: str, tmp_path: Path) -> None:
     Pipeline.load(tmp_path / "example.yaml", root=tmp_path)
 
 
+@needs_site
+@pytest.mark.parametrize("page", ["fields", "verbs"])
+def test_every_field_of_the_reference_has_a_meaning(page: str) -> None:
+    site = (SITE / "reference" / f"{page}.html").read_text(encoding="utf-8")
+    rows = re.findall(r"<tr>\s*<td>(.*?)</td>\s*<td>.*?</td>\s*<td>.*?</td>\s*<td>(.*?)</td>\s*</tr>", site, re.DOTALL)
+    assert len(rows) > 50
+    assert [name for name, meaning in rows if not meaning.strip()] == []
+
+
 def test_every_event_that_is_told_is_described() -> None:
     told = set()
     for path in (ROOT / "orchestrator").rglob("*.py"):

@@ -19,8 +19,11 @@ class LengthConfig(Strict):
     """Limits on the length of an answer."""
 
     min_words: Annotated[int, Field(ge=0)] = 0
+    """At least so many words."""
     max_words: Annotated[int, Field(ge=0)] | None = None
+    """At most so many words."""
     max_chars: Annotated[int, Field(ge=0)] | None = None
+    """At most so many characters."""
 
 
 class SafetyConfig(Strict):
@@ -42,6 +45,7 @@ class JudgeConfig(Strict):
     rubric: str | None = None
     """Instead of criteria: all that is asked of an answer, in one text."""
     at_least: Share = 0.7
+    """The score in [0, 1] that passes."""
 
 
 def _usable_settings(stated: JsonValue, about: ValidationInfo) -> JsonValue:
@@ -101,12 +105,17 @@ class _StatedChecks(Strict):
     """What every answer is checked for, beside what a query asks for itself (a schema, options, sources)."""
 
     regex: Annotated[str, AfterValidator(_pattern)] | None = None
+    """A pattern that every answer must hold."""
     length: Annotated[LengthConfig | None, _alone("max_words")] = None
+    """How long answers may be."""
     personal_data: bool = False
+    """Look for mail addresses, card numbers and their like."""
     safety: Annotated[SafetyConfig | None, _alone("forbidden")] = None
+    """No keys, destroying commands, hidden text, or texts that you forbid."""
     language: str | None = None
     """`query`, or two letters (`de`). Needs the extra `language`."""
     judge: JudgeConfig | None = None
+    """A model that grades each answer."""
     plugins: Annotated[dict[str, Any], AfterValidator(_known_plugins)] = {}
     """Verifiers of other packages, by the names that they register, with their settings."""
 
@@ -122,6 +131,20 @@ class _StatedChecks(Strict):
         return found | self.plugins
 
 
+_ABOUT = {
+    "arithmetic": "`true`: no equation of an answer is wrong.",
+    "choice": "The right option.",
+    "cites": "Each claim must be found in the sources that it cites.",
+    "json": "The JSON Schema of every answer.",
+    "mathematics": "The right expression, in LaTeX or plain.",
+    "number": "Bounds of the final number.",
+    "numeric": "The right number, and how far an answer may be off.",
+    "quantity": "The right number with its unit.",
+    "sql": "The tables that a query must fit, and the rows that it must give.",
+    "tests": "Python expressions that hold for a right program.",
+}
+
+
 def _with_every_verifier() -> type[_StatedChecks]:
     """A field for each verifier that has none yet: `true`, the first setting alone, or a mapping of settings."""
     fields: dict[str, Any] = {}
@@ -129,7 +152,8 @@ def _with_every_verifier() -> type[_StatedChecks]:
         if name in _StatedChecks.model_fields:
             continue
         clashes = hasattr(Strict, name)  # `json` is a method of pydantic's models
-        fields[f"{name}_" if clashes else name] = (CheckSettings, Field(default=None, alias=name if clashes else None))
+        about = Field(default=None, alias=name if clashes else None, description=_ABOUT.get(name))
+        fields[f"{name}_" if clashes else name] = (CheckSettings, about)
     return create_model("ChecksConfig", __base__=_StatedChecks, __doc__=_StatedChecks.__doc__, **fields)
 
 

@@ -62,14 +62,18 @@ class TlsConfig(Strict):
     """
 
     ca: str | None = None
+    """A file of certificates that are trusted."""
     cert: str | None = None
+    """A file with our own certificate."""
     key: str | None = None
+    """A file with its private key."""
 
 
 class ReplicaConfig(Strict):
     """One of several servers of the same model."""
 
     base_url: Address
+    """The server's address, which ends in `/v1`."""
     pool: Literal["any", "prefill", "decode"] = "any"
     """Which calls it is for: those that are mostly reading, mostly writing, or all."""
     kv_events: str | None = None
@@ -84,6 +88,7 @@ class StudentAuditConfig(Strict):
     teacher: str | None = None
     """A model of this file; default: the best one of the route."""
     usd_per_day: Price = 1.0
+    """What audits may cost in a day, in USD, for each student and process."""
 
 
 class ModelConfig(Strict):
@@ -113,13 +118,19 @@ class ModelConfig(Strict):
     Default: the provider's usual environment variable.
     """
     input_usd_per_mtok: Price | None = None
+    """USD for a million tokens of a prompt; else the list price."""
     output_usd_per_mtok: Price | None = None
+    """USD for a million tokens of an answer."""
     cached_usd_per_mtok: Price | None = None
+    """USD for a million tokens that the provider's cache holds."""
     cache_write_usd_per_mtok: Price | None = None
     """What the provider takes for writing a prefix to its cache for five minutes (OpenAI: thirty)."""
     cache_write_1h_usd_per_mtok: Price | None = None
+    """The same, kept for an hour."""
     audio_input_usd_per_mtok: Price | None = None
+    """USD for a million tokens of sound that goes in."""
     audio_output_usd_per_mtok: Price | None = None
+    """USD for a million tokens of sound that comes out."""
     cache: Literal["auto", "off", "5m", "1h"] = "auto"
     """When a prefix is marked to be kept by the provider.
 
@@ -135,21 +146,29 @@ class ModelConfig(Strict):
     effective_context_tokens: Annotated[int, Field(gt=0)] | None = None
     """How much of it the model uses well (`orchestrator probe`); longer prompts are trimmed to what matters."""
     capabilities: list[str] = []
+    """Of `tools`, `vision`, `audio`, `json`, `n`: what requests that need them are routed by."""
     skill: Share | None = None
     """Expected share of right answers, in (0, 1)."""
     like: str | None = None
+    """A model whose success is known, to start from."""
     output_tokens: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 250.0
+    """The expected length of an answer, in tokens."""
     max_output_tokens: Annotated[int, Field(gt=0)] = 8_192
     """The longest answer; what a caller of the gateway who has a budget but states no `max_tokens` is held to."""
     ttft_s: Price = 0.5
+    """Seconds to the first token."""
     tokens_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    """Tokens that it writes in a second."""
     prefill_tokens_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """How fast it reads what no cache holds (`orchestrator probe`)."""
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     """This and the next three hold for requests that state none of their own."""
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    """Of requests that state none: only the likeliest tokens of this share, in (0, 1]."""
     top_k: Annotated[int, Field(ge=1)] | None = None
+    """Of requests that state none: only so many of the likeliest tokens."""
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    """Of requests that state none: how much it may think."""
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """The longest that one call may take."""
     retries: Annotated[int, Field(ge=0, le=20)] = 2
@@ -164,7 +183,9 @@ class ModelConfig(Strict):
     Default: `HTTPS_PROXY` and its kin.
     """
     tls: TlsConfig | None = None
+    """Certificates, where the usual ones will not do."""
     http2: bool = False
+    """Speak HTTP/2 (extra `transports`)."""
     extra_body: Annotated[dict[str, Any], AfterValidator(harmless_body)] = {}
     """Laid over the body of every call, in the words of the provider."""
     folder: str | None = None

@@ -33,14 +33,18 @@ class MemoryConfig(Strict):
     """Memory: where it is kept, how texts become vectors, and how much of it a query is given."""
 
     path: Kept = ".orchestrator/memory.db"
+    """A file, or `postgresql://...` (extra `postgres`)."""
     token_budget: Annotated[int, Field(ge=0)] = defaults.MEMORY_TOKENS
+    """How many tokens of a prompt memories may fill."""
     encoder: Annotated[str, AfterValidator(known_encoder)] = "static"
     """`static` ships with the package; `minilm` needs the extra `embeddings`, `multilingual` the extra of that name.
 
     `endpoint` is any server with OpenAI's /embeddings.
     """
     base_url: Address | None = None
+    """Of an `endpoint`: the address that ends in `/v1`."""
     model: str | None = None
+    """Of an `endpoint`: the model's name there."""
     key: str | None = None
     """`env:NAME` or `file:PATH`, for an endpoint that wants one."""
     encryption_key: str | None = None
@@ -54,9 +58,13 @@ class BudgetConfig(Strict):
     """Limits for one query."""
 
     usd: Price | None = None
+    """At most so many USD."""
     tokens: Annotated[int, Field(ge=0)] | None = None
+    """At most so many tokens, read and written."""
     seconds: Price | None = None
+    """At most so long; the best answer until then is given."""
     calls: Annotated[int, Field(ge=0)] | None = None
+    """At most so many calls of models."""
 
 
 class PromiseConfig(Strict):
@@ -66,9 +74,13 @@ class PromiseConfig(Strict):
     """
 
     max_loss: Share
+    """The mean loss of score that is allowed, in (0, 1)."""
     confidence: Share = 0.9
+    """How sure that has to be, in (0, 1)."""
     vs: str
+    """The reference: a model of this file."""
     kind: Literal["net", "gross"] = "net"
+    """`net`: quality lost on balance; `gross`: every query on which the cheaper model was worse."""
     covers: Literal["routing", "search"] = "routing"
     """`routing`: one draft by the routed model.
 
@@ -83,6 +95,7 @@ class OnlineConfig(Strict):
     """
 
     path: str = ".orchestrator/decisions.db"
+    """The decision log: a file, or `postgresql://...`."""
     learn: bool = True
     """Let feedback move the router (never under a promise: its certificate speaks of the router as it was)."""
     explore: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
@@ -92,7 +105,9 @@ class OnlineConfig(Strict):
     audit: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.02
     """Under a promise: share of the queries answered without the reference that it is asked afterwards, too."""
     audit_usd_per_day: Price = 1.0
+    """What audits may cost in 24 hours, in USD."""
     keep_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 90.0
+    """Older decisions are deleted when a fleet starts."""
 
 
 def _known_strategy(name: str) -> str:
@@ -108,18 +123,26 @@ class AuxiliaryConfig(Strict):
     """A model behind /v1/embeddings, /v1/rerank or /v1/moderations; it is asked for nothing else."""
 
     provider: Literal[PROVIDERS]  # type: ignore[valid-type]
+    """Whose API it is."""
     model: str
+    """The provider's name for it."""
     base_url: Address | None = None
+    """The address that ends in `/v1`, where it is not the provider's own."""
     key: str | None = None
+    """`env:NAME`, `file:PATH` or `command:PROGRAM`; else the provider's usual variable."""
     input_usd_per_mtok: Price | None = None
+    """USD for a million tokens."""
 
 
 class AutoConfig(Strict):
     """What a name `auto:NAME` stands for; what is left out is as the fleet has it."""
 
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    """The P(correct) that is aimed at, in [0, 1]."""
     strategy: Annotated[str, AfterValidator(_known_strategy)] | None = None
+    """How the search goes; `single` asks once."""
     objective: Literal["cheapest", "best"] = "cheapest"
+    """The cheapest model that will do, or the best one."""
 
 
 Arm = Literal["control", "variant"]
@@ -154,7 +177,9 @@ class CacheConfig(Strict):
     Only for equal ones.
     """
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3_600.0
+    """How long an answer may be given again."""
     most_bytes: Annotated[int, Field(gt=0)] = 64_000_000
+    """How much the cache may hold."""
     pad_timing: bool = False
     """Let a cached answer take as long as the first one did, so that nobody can tell by a clock what others of the
     scope have asked.
@@ -168,7 +193,9 @@ class OidcConfig(Strict):
     """
 
     issuer: Address
+    """The provider's address, under which its metadata lie."""
     client_id: str
+    """Under which the gateway is registered there."""
     client_secret: Annotated[str, AfterValidator(is_reference)] | None = None
     """`env:NAME` or `file:PATH`; a public client has none."""
     claim: str = "email"
@@ -191,20 +218,27 @@ class GatewayConfig(Strict):
         "cheap": AutoConfig(quality=0.6, strategy="single"),
         "best": AutoConfig(quality=0.97, objective="best"),
     }
+    """What `auto:NAME` stands for."""
     experiments: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,59}$")], ExperimentConfig] = {}
     """A/B tests on live traffic, by name: `orchestrator eval ab NAME` says what they show."""
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
     """The longest that a request may take."""
     max_body_bytes: Annotated[int, Field(gt=0)] = 33_554_432
+    """Larger bodies are refused."""
     max_in_flight: Annotated[int, Field(gt=0)] = 2_000
     """Of one worker; what comes beyond is told to come again."""
     drain_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    """How long requests may still run when it is told to end."""
     keep_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 90.0
+    """Older records of requests are deleted."""
     cache: CacheConfig | None = None
+    """Answers that are given again; `null`: none are."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    """What is logged: this, and what is worse."""
     log_format: Literal["text", "json"] = "text"
     """Of the operator's log on standard error."""
     oidc: OidcConfig | None = None
+    """An identity provider that people sign in to the dashboard with."""
     access_log: str | None = None
     """A file, or `-` for standard error: a line of JSON for each request, without its content."""
     tools: dict[str, list[str]] = {}
@@ -292,11 +326,15 @@ class Config(Strict):
         return self._file
 
     version: Literal[1] = 1
+    """Of this format; 1 is the only one."""
     models: dict[str, ModelConfig] = Field(min_length=1)
+    """The fleet: a name for each model."""
     memory: MemoryConfig | None = MemoryConfig()
+    """What is remembered, and where; `null`: nothing."""
     router: str | None = None
     """Folder of a router made by `orchestrator train-router`; without it the shipped one is used."""
     budget: BudgetConfig = BudgetConfig()
+    """Limits of one query; nothing is begun that could exceed them."""
     online: OnlineConfig | None = None
     """Keep decisions, learn from feedback, explore, audit. Off unless named; `online: {}` takes the defaults."""
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | PromiseConfig = defaults.QUALITY
@@ -316,9 +354,11 @@ class Config(Strict):
     moderations: dict[str, AuxiliaryConfig] = {}
     """Models for /v1/moderations; a request that names none is for the first."""
     gateway: GatewayConfig = GatewayConfig()
+    """What `orchestrator serve` does."""
     pipelines: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")], str] = {}
     """Files of pipelines that the gateway serves, by the name behind `pipeline:`."""
     traces: TracesConfig = TracesConfig()
+    """What is kept of each request, for the dashboard."""
     tools: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")], AnyTool] = {}
     """What models may call where a query, or a key of the gateway, names it."""
     distill: DistillConfig | None = None
@@ -333,9 +373,11 @@ class Config(Strict):
     usd_per_second: Price = 0.0
     """What a second less to wait is worth."""
     strategy: Annotated[str, AfterValidator(_known_strategy)] = defaults.STRATEGY
+    """How a search decides what to ask next: `adaptive`, `single`, `cascade`, ..."""
     fallbacks: list[str] = []
     """Models of this file that are asked, in this order, only when the others failed."""
     max_tokens: Annotated[int, Field(gt=0)] = defaults.MAX_TOKENS
+    """The longest answer, in tokens; its price is held back before each call."""
 
 
 def read_config(stated: str | Path | JsonMapping | Config) -> Config:

@@ -22,11 +22,15 @@ class Input(Exact):
     """A value that a run, or a tool, is given."""
 
     type: InputKind = "any"
+    """What it is."""
     default: Any = None
+    """Its value where none is given; without one it is needed."""
     choices: list[Any] | None = Field(default=None, min_length=1)
+    """The values that it may have."""
     schema_: dict[str, Any] | str | None = Field(default=None, alias="schema")
     """A JSON Schema, or the file of one."""
     description: str = ""
+    """What it is for."""
 
     @property
     def is_required(self) -> bool:
@@ -46,6 +50,7 @@ class ToolOptions(Exact):
     max_calls: Annotated[int, Field(ge=1)] | None = None
     """The most calls of a model in one run."""
     timeout: Seconds = 30.0
+    """How long one call may take, in seconds or as `10s`."""
 
 
 class Reaching(ToolOptions):
@@ -56,6 +61,7 @@ class Reaching(ToolOptions):
     private: bool = False
     """It may speak to addresses of the own network."""
     headers: dict[str, str] = {}
+    """Sent with every call; `${env.NAME}` is a variable of the environment."""
     idempotency_header: str = "Idempotency-Key"
     """In which header a server is told that a request is the same as an earlier one
     (draft-ietf-httpapi-idempotency-key-header).
@@ -68,7 +74,9 @@ class HttpOptions(Reaching):
     http: str
     """The address; {name} stands for a parameter."""
     method: Method = "GET"
+    """`GET` and `HEAD` change nothing; the others have effects unless `effects` says otherwise."""
     parameters: dict[str, InputKind | Input] = {}
+    """What a call takes: what is not part of the address goes into the query, or the body."""
     gives: Annotated[dict[str, Any] | str | None, Field()] = None
     """A JSON Schema of what comes back, or the file of one."""
     changes: bool | None = None
@@ -99,11 +107,13 @@ class SqlOptions(ToolOptions):
     query: str
     """One statement; `:name` stands for a parameter."""
     writes: bool = False
+    """The query changes something: it is made once for each step of a run."""
     parameters: dict[str, InputKind | Input] = {}
     """Types of parameters; those that are not listed take anything."""
     gives: dict[str, Any] | str | None = None
     """A JSON Schema of the list of rows, or the file of one."""
     rows: Annotated[int, Field(ge=1, le=MAX_ROWS)] = 1_000
+    """At most so many rows are given."""
 
 
 class PythonOptions(ToolOptions):
@@ -119,12 +129,15 @@ class McpAddress(Exact):
     """Where an MCP server is: a command that is started, or an address."""
 
     command: list[str] | None = Field(default=None, min_length=1)
+    """A program and its arguments that speak on standard input and output."""
     url: str | None = None
+    """Or the address of a server (streamable HTTP)."""
     env: dict[str, str] = {}
     """Variables of the environment for the command, beside a safe few."""
     headers: dict[str, str] = {}
     """Sent with every request to the address."""
     cwd: str | None = None
+    """The folder in which the program is started."""
     roots: list[str] = []
     """Folders that the server is told it may work in."""
 
@@ -139,6 +152,7 @@ class McpOptions(ToolOptions):
     """Tools of an MCP server (extra `mcp`)."""
 
     mcp: McpAddress
+    """Where the server is, or how it is started."""
     only: list[str] | None = Field(default=None, min_length=1)
     """Only these tools, by the names that the server gives them."""
 

@@ -45,15 +45,19 @@ class Step(Exact):
     after: list[str] = []
     """Steps to wait for although nothing of theirs is used: for side effects."""
     retry: Retry | Annotated[int, Field(ge=1, le=20)] | None = None
+    """How often it is tried in all; `{times, wait}` also says how long to wait before the second try."""
     timeout: Seconds | None = None
+    """How long one try may take, in seconds or as `5s`."""
     on_error: Literal["fail", "skip"] | OnError = "fail"
     """`fail` ends the run; `skip` makes the value null."""
     cache: bool | Seconds = False
     """Give the same value again for the same inputs of the step, for this many seconds (true: a day)."""
     budget: StepBudget | None = None
+    """Limits of this step within those of the run; `{share: 30%}` is a part of them."""
     background: bool = False
     """The run does not wait for it to give its output."""
     description: str = ""
+    """What it is for, in words."""
 
     def gives(self, at: CheckContext) -> ValueType:
         """Checks at load time what only this verb can check, and says what type of value it gives.

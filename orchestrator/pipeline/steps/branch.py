@@ -35,6 +35,7 @@ class BranchStep(Step):
     branch: Annotated[
         list[Arm], Field(min_length=1, max_length=100), WithJsonSchema({"type": "array", "items": {REFERS: "Arm"}})
     ]
+    """The arms, in order: `{when, do}`, `{when, give}`, and at last `{otherwise}` or `{do}`."""
     _arms: list[tuple[Compute | None, str, Compute | None]] = PrivateAttr(default_factory=list)
 
     def inner(self, at: CheckContext) -> Mapping[str, Inner]:

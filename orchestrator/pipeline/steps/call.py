@@ -21,7 +21,9 @@ class CallStep(Step):
 
     verb: ClassVar[str] = "pipeline"
     pipeline: str
+    """The file."""
     inputs: Annotated[dict[str, Any], ExpressionType(OBJECT)] = Field(default={})
+    """Its inputs."""
     release: str | int | None = None
     """Insist on this release of it."""
     _called: Any = PrivateAttr(None)

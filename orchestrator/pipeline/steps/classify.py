@@ -44,7 +44,9 @@ class ClassifyStep(Step):
     examples: list[Example] | dict[str, list[str]] | str | None = None
     """Texts with their labels, or the texts of each label, or a file (JSON lines: {text, label})."""
     instructions: str = "Which label fits the text best?"
+    """What a model is told."""
     models: list[str] | None = Field(default=None, min_length=1)
+    """Only these models of the fleet."""
     quality: NumberField | None = None
     """What the examples must reach to be believed (default 0.9), and the models to stop at."""
     _examples: list[tuple[str, str]] = PrivateAttr(default_factory=list)

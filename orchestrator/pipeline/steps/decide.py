@@ -48,7 +48,9 @@ class DecideStep(Step):
     state: TextField
     """What they are about."""
     models: list[str] | None = Field(default=None, min_length=1)
+    """Only these models of the fleet."""
     quality: NumberField | None = None
+    """The P(correct) at which nobody else is asked."""
 
     @property
     def questions(self) -> dict[str, QuestionField]:

@@ -34,11 +34,15 @@ class ExtractStep(Step):
     schema_: dict[str, Any] | str = Field(alias="schema")
     """A JSON Schema, or the file of one."""
     instructions: TextField | None = None
+    """What a model is told beside the text and the schema."""
     models: list[str] | None = Field(default=None, min_length=1)
+    """Only these models of the fleet."""
     quality: NumberField | None = None
+    """The P(correct) at which the search stops."""
     verify: list[Any] = []
     """Checks, beside that of the schema: `holds` for conditions between the parts."""
     max_tokens: int | None = Field(default=None, ge=1)
+    """The longest answer, in tokens."""
     _schema: dict[str, Any] | None = PrivateAttr(None)
     _checks: Sequence[AnswerCheck] = PrivateAttr(default_factory=list)
 

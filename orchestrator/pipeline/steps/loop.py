@@ -39,6 +39,7 @@ class LoopStep(Step):
 
     verb: ClassVar[str] = "loop"
     loop: Rounds
+    """`do` again `until` something holds, `at_most` so often."""
     _until: Compute | None = PrivateAttr(None)
 
     def inner(self, at: CheckContext) -> Mapping[str, Inner]:

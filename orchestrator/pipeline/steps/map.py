@@ -23,10 +23,13 @@ class MapStep(Step):
 
     verb: ClassVar[str] = "map"
     map: ListField
+    """The list."""
     as_: str = Field(default="item", alias="as")
     """What the steps call the item; its number is `index`."""
     at_once: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """So many items are worked on at once."""
     do: Steps
+    """The steps for each item."""
     output: Any = None
     """What is given for each item; it can use the item and the steps."""
 

@@ -55,9 +55,13 @@ class RecallStep(_MemoryStep):
     """Gives `text` (the facts, packed for a prompt, oldest first), `items` (best first) and `tokens`."""
 
     memory: Literal["recall"]
+    """What is done."""
     query: TextField
+    """What is looked for."""
     tokens: Annotated[Count, Field(ge=0)] = defaults.MEMORY_TOKENS
+    """How many tokens the text may have."""
     limit: Annotated[int, Field(ge=1)] | None = None
+    """At most so many records."""
 
     def gives(self, at: CheckContext) -> ValueType:
         return record(text=TEXT, items=list_of(ITEM), tokens=NUMBER)
@@ -86,9 +90,13 @@ class RememberStep(_MemoryStep):
     """
 
     memory: Literal["remember"]
+    """What is done."""
     text: TextField
+    """What is remembered."""
     speaker: TextField | None = None
+    """Who said it."""
     source: TextField | None = None
+    """Where it comes from."""
 
     @property
     def has_effects(self) -> bool:
@@ -118,7 +126,9 @@ class ForgetStep(_MemoryStep):
     """Deletes memories for good: those of `ids` (as recall gives them), or the whole scope."""
 
     memory: Literal["forget"]
+    """What is done."""
     ids: ListField | None = None
+    """The records, as `m:12` or as numbers."""
     everything: bool = False
     """Without `ids`: yes, the whole scope."""
 
@@ -143,8 +153,11 @@ class SummarizeStep(_MemoryStep):
     """What a scope is about, in sentences of its memories, with citations. Asks no model."""
 
     memory: Literal["summarize"]
+    """What is done."""
     session: TextField | None = None
+    """Only this session of the scope."""
     tokens: Annotated[Count, Field(ge=1)] = 300
+    """How many tokens the text may have."""
 
     def gives(self, at: CheckContext) -> ValueType:
         return record(text=TEXT, sources=list_of(TEXT))

@@ -31,6 +31,7 @@ class ParallelStep(Step):
 
     verb: ClassVar[str] = "parallel"
     parallel: Lanes
+    """`do`: steps side by side; `first: n`: only the first n that end."""
 
     def inner(self, at: CheckContext) -> Mapping[str, Inner]:
         return {"do": Inner(self.parallel.do, ("parallel", "do"), self.parallel.output)}

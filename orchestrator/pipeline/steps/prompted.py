@@ -70,7 +70,9 @@ class Prompted(Step):
     criteria: list[str] = []
     """What a critique judges by."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """The longest answer, in tokens."""
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """0 to 2; 0 is the most predictable."""
     _ready: Ready = PrivateAttr(default_factory=lambda: Ready())
 
     def gives(self, at: CheckContext) -> ValueType:
@@ -139,6 +141,7 @@ class SearchStep(Prompted):
 
     verb: ClassVar[str] = "search"
     search: Annotated[str, WithJsonSchema({"enum": list(NAMES)})]
+    """The strategy."""
     models: list[str] | None = Field(default=None, min_length=1)
     """Only these models of the fleet."""
     quality: NumberField | None = None

@@ -19,9 +19,13 @@ class RouteStep(Step):
 
     verb: ClassVar[str] = "route"
     route: Literal["cheapest", "best"]
+    """`cheapest` that reaches the quality, or the `best`."""
     query: TextField
+    """What would be asked."""
     models: list[str] | None = Field(default=None, min_length=1)
+    """Only these models of the fleet."""
     quality: NumberField | None = None
+    """The P(correct) to reach, in [0, 1]."""
 
     def gives(self, at: CheckContext) -> ValueType:
         for index, name in enumerate(self.models or ()):

@@ -16,6 +16,7 @@ class SayStep(Step):
 
     verb: ClassVar[str] = "say"
     say: ValueField
+    """Any value, with `${...}` in it."""
 
     def gives(self, at: CheckContext) -> ValueType:
         return at.types.get("say") or at.type_of(self.say, "say")

@@ -22,6 +22,7 @@ class ToolStep(Step):
     model_config = ConfigDict(extra="allow")
     verb: ClassVar[str] = "tool"
     tool: str
+    """Its name under `tools:`, or `NAME.OPERATION`; its parameters are fields beside it."""
     with_: Annotated[dict[str, Any], ExpressionType(OBJECT)] = Field(default={}, alias="with")
     """Parameters whose names are those of other fields."""
     _tool: Any = PrivateAttr(None)

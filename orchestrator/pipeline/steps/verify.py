@@ -31,8 +31,11 @@ class VerifyStep(Step):
 
     verb: ClassVar[str] = "verify"
     verify: Annotated[list[Any], Field(min_length=1)]
+    """The checks, cheap and certain ones first."""
     text: TextField
+    """What is checked."""
     question: TextField | None = None
+    """What it answers."""
     all: bool = True
     """Make every check, also after one has failed."""
     _checks: Sequence[AnswerCheck] = PrivateAttr(default_factory=list)
