@@ -13,14 +13,16 @@ over ease of the best group alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.search.belief import VoteState, chance_of
 from orchestrator.search.vote_model import VoteModel
 from orchestrator.search.wrong_answers import Array, Indices, class_shares, strays
 
+Flags = NDArray[np.bool_]
 DEPTH, MAX_WAYS = 3, 30  # votes ahead; one less where there are more ways than that for the first: 1 ms instead of 9
 
 
@@ -69,8 +71,8 @@ def best_purchase(
         value_usd,
     )
     weights = state.weights / state.total
-    groups = _Groups(np.array(state.sizes, dtype=float), state.by_chance, state.classes(model))
-    worth = plan.worth(weights, groups, np.arange(len(right)), depth)
+    groups = _Groups(np.array(state.sizes, dtype=float)[None], state.by_chance, state.classes(model))
+    worth = plan.worth(weights[None], groups, np.ones((1, len(right)), dtype=bool), depth)[0]
     best = int(np.argmax(worth))
     gain = float(worth[best]) - plan.stop(weights)
     return Purchase(best, gain) if gain > 1e-15 else Purchase(None, gain)
@@ -78,9 +80,9 @@ def best_purchase(
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """Groups of answers: summed pulls, P(a wrong answer is it by chance) and class.
+    """Groups of answers of many states: summed pulls, P(a wrong answer is it by chance) and class.
 
-    `chance` and `kind` have shape (groups,), `sizes` (..., groups).
+    `sizes` has shape (states, groups); `chance` and `kind`, the same in all states, (groups,).
     """
 
     sizes: Array
@@ -96,7 +98,8 @@ class _Plan:
     nodes), `price`, `concentration` (the question's, by its pull), `pull`, and the
     group that it may say as a copy, with P(it does). Copies of votes that are only looked ahead to are left out. A
     group that is opened on the way attracts wrong votes with `new_chance`, and is taken to be of the class that is
-    likeliest. States are weights (hypotheses, nodes), "none of them" last, with their groups.
+    likeliest. States are weights (hypotheses, nodes), "none of them" last, with their groups; all that are looked at
+    after as many votes go through numpy at once.
     """
 
     right: Array
@@ -113,107 +116,108 @@ class _Plan:
         """The value of answering now."""
         return self.value_usd * float(weights[:-1].sum(axis=1).max()) if len(weights) > 1 else 0.0
 
-    def worth(self, weights: Array, groups: _Groups, left: Indices, depth: int) -> Array:
-        """Expected value after asking each model of `left` and going on optimally for `depth - 1` more votes, less its
-        price.
+    def worth(self, weights: Array, groups: _Groups, left: Flags, depth: int) -> Array:
+        """Expected value after asking each model that is `left` and going on optimally for `depth - 1` more votes, less
+        its price.
+
+        `weights` have shape (states, hypotheses, nodes), `left` and the result (states, models); -inf for who has
+        voted. Of every state as many models are left.
         """
-        mass, sizes = weights.sum(), groups.sizes
-        if depth <= 1 or len(left) == 1:
-            after = self._best_after(weights[None], replace(groups, sizes=sizes[None]), left)[0]
-            return np.asarray(self.value_usd * after - mass * self.price[left])
-        same, new = self._children(weights, groups, left)
-        pulls = self.pull[left]
-        values = np.zeros(len(left))
-        if len(sizes):
-            joined = sizes + pulls[:, None, None] * np.eye(len(sizes))
-            values += self._on(same, replace(groups, sizes=joined), left, depth).sum(axis=1)
-        opened = np.concatenate([np.broadcast_to(sizes, (len(left), len(sizes))), pulls[:, None]], axis=1)
-        kind = self._likeliest_class(weights)
-        after_new = _Groups(opened[:, None], np.append(groups.chance, self.new_chance), np.append(groups.kind, kind))
-        values += self._on(new[:, None], after_new, left, depth)[:, 0]
-        return np.asarray(values - mass * self.price[left])
+        paid = weights.sum(axis=(1, 2))[:, None] * self.price
+        if depth <= 1 or left[0].sum() == 1:
+            values = self.value_usd * self._best_after(weights, groups)
+        else:
+            same, new = self._children(weights, groups)
+            values = self._on_with_new(weights, new, groups, left, depth)
+            if len(groups.chance):
+                joined = groups.sizes[:, None, None] + self.pull[:, None, None] * np.eye(len(groups.chance))
+                values += self._on(same, joined, groups, left, depth).sum(axis=2)
+        return np.where(left, values - paid, -np.inf)
 
-    def _likeliest_class(self, weights: Array) -> int:
-        """The class that a right answer is of which nobody gave yet."""
-        return int(weights[-1].reshape(self.wrong.shape[1], -1).sum(axis=1).argmax())
+    def _on_with_new(self, weights: Array, new: Array, groups: _Groups, left: Flags, depth: int) -> Array:
+        """The value of the children that open a group, shape (states, models)."""
+        values = np.empty(new.shape[:2])
+        # Of each state the class that a right answer is of which nobody gave yet: nearly always one for all.
+        kinds = weights[:, -1].reshape(len(weights), self.wrong.shape[1], -1).sum(axis=2).argmax(axis=1)
+        for kind in np.unique(kinds):
+            of_kind = np.flatnonzero(kinds == kind)
+            sizes = np.empty((len(of_kind), len(self.pull), 1, len(groups.chance) + 1))
+            sizes[..., :-1] = groups.sizes[of_kind, None, None]
+            sizes[..., -1] = self.pull[:, None]
+            opened = _Groups(sizes, np.append(groups.chance, self.new_chance), np.append(groups.kind, kind))
+            values[of_kind] = self._on(new[of_kind, :, None], sizes, opened, left[of_kind], depth)[..., 0]
+        return values
 
-    def _on(self, children: Array, groups: _Groups, left: Indices, depth: int) -> Array:
+    def _on(self, children: Array, sizes: Array, groups: _Groups, left: Flags, depth: int) -> Array:
         """The value of each child, stopping there or going on with another model.
 
-        Children have shape (left, outcomes, hypotheses, nodes), the sizes of their groups (left, outcomes, groups);
-        result (left, outcomes).
+        Children have shape (states, models, outcomes, hypotheses, nodes), the `sizes` of their groups (states, models,
+        outcomes, groups); result (states, models, outcomes).
         """
-        sums = children.sum(axis=3)
-        mass = sums.sum(axis=2)
-        value = self.value_usd * sums[:, :, :-1].max(axis=2)
-        outcomes = children.shape[1]
-        if depth == 2:
-            flat = children.reshape(-1, *children.shape[2:])
-            after = self._best_after(flat, replace(groups, sizes=groups.sizes.reshape(len(flat), -1)), left)
-            after = after.reshape(len(left), outcomes, len(left))
-            going_on = self.value_usd * after - mass[:, :, None] * self.price[left]
-            going_on[np.arange(len(left)), :, np.arange(len(left))] = -np.inf  # nobody is asked twice
-            return np.asarray(np.maximum(value, going_on.max(axis=2)))
-        for a in range(len(left)):
-            others = np.delete(left, a)
-            cheapest = self.price[others].min()
-            for c in range(outcomes):
-                # Going on can add at most the doubt that is left; that must pay for the cheapest model.
-                if self.value_usd * mass[a, c] - value[a, c] > mass[a, c] * cheapest:
-                    of_child = replace(groups, sizes=groups.sizes[a, c])
-                    worth = self.worth(children[a, c], of_child, others, depth - 1)
-                    value[a, c] = max(value[a, c], worth.max())
+        sums = children.sum(axis=4)
+        mass = sums.sum(axis=3)
+        value = self.value_usd * sums[..., :-1].max(axis=3)
+        left_after = left[:, None] & ~np.eye(len(self.price), dtype=bool)  # nobody is asked twice
+        cheapest = np.where(left_after, self.price, np.inf).min(axis=2)
+        # Going on can add at most the doubt that is left; that must pay for the cheapest model.
+        may_pay = left[..., None] & (self.value_usd * mass - value > mass * cheapest[..., None])
+        at = np.nonzero(may_pay)
+        if len(at[0]):
+            of_children = _Groups(sizes[at], groups.chance, groups.kind)
+            worth = self.worth(children[at], of_children, left_after[at[:2]], depth - 1)
+            value[at] = np.maximum(value[at], worth.max(axis=1))
         return np.asarray(value)
 
-    def _children(self, weights: Array, groups: _Groups, left: Indices) -> tuple[Array, Array]:
+    def _children(self, weights: Array, groups: _Groups) -> tuple[Array, Array]:
         """The states after each model's vote.
 
-        For an old group, shape (left, groups, groups + 1, nodes), and for a new one (left, groups + 2, nodes).
+        For an old group, shape (states, models, groups, groups + 1, nodes), and for a new one (states, models, groups +
+        2, nodes).
         """
-        n = len(groups.sizes)
-        right = self.right[left]
-        crowd, alone = self._shares(replace(groups, sizes=groups.sizes[None]), self.concentration[left])
-        stray = self.wrong[left]  # (left, classes, nodes)
-        same = weights[None, None] * stray[:, groups.kind, None] * crowd[:, :, :, None]
+        n, models = len(groups.chance), np.arange(len(self.price))
+        crowd, alone = self._shares(groups)
+        same = weights[:, None, None] * self.wrong[:, groups.kind, None] * crowd[..., None]
         each = np.arange(n)
-        same[:, each, each] = weights[None, :-1] * right[:, None]
-        wrong = weights[None] * (alone[:, :, :, None] * stray[:, :, None]).sum(axis=1)  # a new answer, of any class
-        new = np.empty((len(left), n + 2, weights.shape[1]))
-        new[:, :n] = wrong[:, :-1]
-        new[:, n] = weights[-1] * right
-        new[:, -1] = wrong[:, -1]
-        p_copy = self.p_copy[left]
-        if p_copy.any():
-            same *= (1.0 - p_copy)[:, None, None, None]
-            new *= (1.0 - p_copy)[:, None, None]
-            same[np.arange(len(left)), self.copied[left]] += p_copy[:, None, None] * weights
+        same[:, :, each, each] = weights[:, None, :-1] * self.right[:, None]
+        # A new answer, of any class:
+        wrong = weights[:, None] * (alone[..., None] * self.wrong[:, :, None]).sum(axis=2)
+        new = np.empty((len(weights), len(models), n + 2, weights.shape[2]))
+        new[:, :, :n] = wrong[:, :, :-1]
+        new[:, :, n] = weights[:, None, -1] * self.right
+        new[:, :, -1] = wrong[:, :, -1]
+        if self.p_copy.any():
+            same *= (1.0 - self.p_copy)[:, None, None, None]
+            new *= (1.0 - self.p_copy)[:, None, None]
+            same[:, models, self.copied] += self.p_copy[:, None, None] * weights[:, None]
         return same, new
 
-    def _shares(self, groups: _Groups, concentration: Array) -> tuple[Array, Array]:
-        return class_shares(groups.sizes, groups.chance, concentration, groups.kind, self.wrong.shape[1])
+    def _shares(self, groups: _Groups) -> tuple[Array, Array]:
+        """See `class_shares`: for every state and model."""
+        sizes = groups.sizes[:, None]
+        return class_shares(sizes, groups.chance, self.concentration, groups.kind, self.wrong.shape[1])
 
-    def _best_after(self, weights: Array, groups: _Groups, left: Indices) -> Array:
+    def _best_after(self, weights: Array, groups: _Groups) -> Array:
         """P(way to the state, and the leading group right after one more vote), for states of as many groups each.
 
-        Shape (states, left).
+        Shape (states, models).
         """
-        n = groups.sizes.shape[1]
-        by_right = weights @ self.right[left].T  # (states, hypotheses, left)
-        by_wrong = np.einsum("shn,lcn->cshl", weights, self.wrong[left])  # (classes, states, hypotheses, left)
+        n, nodes = groups.sizes.shape[1], weights.shape[2]
+        by_right = weights @ self.right.T  # (states, hypotheses, models)
+        # (states, hypotheses, models, classes)
+        by_wrong = (weights @ self.wrong.reshape(-1, nodes).T).reshape(*weights.shape[:2], *self.wrong.shape[:2])
+        opened = by_right[:, -1]
+        if not n:
+            return np.asarray((1.0 - self.p_copy) * opened)
         mass = weights.sum(axis=2)
-        crowd, alone = self._shares(replace(groups, sizes=groups.sizes[:, None]), self.concentration[left])
-        # (states, outcome, group that is right, left)
-        others = crowd[:, :, :, :-1].transpose(0, 2, 3, 1) * by_wrong[groups.kind, :, :-1].transpose(1, 0, 2, 3)
+        crowd, alone = self._shares(groups)
+        # (states, outcome, group that is right, models)
+        others = crowd[..., :-1].transpose(0, 2, 3, 1) * by_wrong[:, :-1, :, groups.kind].transpose(0, 3, 1, 2)
         each = np.arange(n)
         others[:, each, each] = by_right[:, :-1]
-        p_copy = self.p_copy[left]
-        if p_copy.any() and n:
-            others *= 1.0 - p_copy
-            # Where two kinds of index stand apart, numpy puts theirs first: (left, states, groups).
-            others[:, self.copied[left], :, np.arange(len(left))] += p_copy[:, None, None] * mass[None, :, :-1]
-        joined = others.max(axis=2).sum(axis=1) if n else np.zeros((len(weights), len(left)))
-        opened = by_right[:, -1]
-        if n:
-            newly = (alone[:, :, :, :-1].transpose(2, 0, 3, 1) * by_wrong[:, :, :-1]).sum(axis=0)
-            opened = np.maximum(opened, newly.max(axis=1))
-        return np.asarray(joined + (1.0 - p_copy) * opened)
+        if self.p_copy.any():
+            others *= 1.0 - self.p_copy
+            # Where two kinds of index stand apart, numpy puts theirs first: (models, states, groups).
+            others[:, self.copied, :, np.arange(len(self.price))] += self.p_copy[:, None, None] * mass[None, :, :-1]
+        joined = others.max(axis=2).sum(axis=1)
+        newly = (alone[..., :-1].transpose(0, 3, 1, 2) * by_wrong[:, :-1]).sum(axis=3).max(axis=1)
+        return np.asarray(joined + (1.0 - self.p_copy) * np.maximum(opened, newly))
