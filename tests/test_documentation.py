@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
+
+from orchestrator.cli import main
+from orchestrator.cli.options import DefaultGroup
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -49,3 +54,49 @@ def is_there(name: str) -> bool:
             found = getattr(found, part)
         return True
     return False
+
+
+COMMAND = re.compile(r"^\s*(?:\$ )?(?:\w+=\S+ )*(orchestrator(?: .*)?)$", re.MULTILINE)
+NOT_TOLD = re.compile(r"```text\n.*?```|^orchestrator serves [^\n]*$", re.MULTILINE | re.DOTALL)  # what commands print
+SEPARATORS = {"|", "||", "&&", ";", "&", ">", "<"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_of_a_document_exist_with_their_options(document: Path) -> None:
+    text = re.sub(r"\\\n", " ", NOT_TOLD.sub("", document.read_text(encoding="utf-8")))
+    assert [told for line in COMMAND.findall(text) for told in what_is_wrong(line)] == []
+
+
+def what_is_wrong(line: str) -> list[str]:
+    """The options of a command line that its command does not have, and commands that there are not."""
+    shell = shlex.shlex(line, posix=True, punctuation_chars=True)
+    shell.whitespace_split = True
+    try:
+        words = list(shell)
+    except ValueError:  # a text over several lines
+        words = line.split('"')[0].split()
+    kind: click.Command = main
+    wrong = []
+    for word in words[1:]:
+        if word in SEPARATORS:
+            break
+        if isinstance(kind, click.Group) and word in kind.list_commands(click.Context(kind)):
+            found = kind.get_command(click.Context(kind), word)
+            assert found is not None
+            kind = found
+        elif word.startswith("-") and word != "-":
+            if isinstance(kind, DefaultGroup) and not has_option(kind, word):
+                found = kind.get_command(click.Context(kind), "run")  # where none is named
+                assert found is not None
+                kind = found
+            if not has_option(kind, word):
+                wrong.append(f"{line.strip()}: {kind.name} has no {word}")
+        elif kind is main and word.isidentifier() and word.islower():
+            wrong.append(f"{line.strip()}: there is no command {word}")
+    return wrong
+
+
+def has_option(kind: click.Command, word: str) -> bool:
+    name = word.split("=")[0]
+    known = {option for each in kind.params for option in (*each.opts, *each.secondary_opts)}
+    return name in known | {"--help", "-h", "--version"}
