@@ -17,7 +17,8 @@ from orchestrator.router.calibration import logit
 from orchestrator.router.features.domains import Domains
 from orchestrator.router.features.feature_space import Encoder, Looks, embed, standardised
 from orchestrator.router.features.features import Floats
-from orchestrator.text.static_encoder import STATIC_WEIGHTS, static_encoder
+from orchestrator.text.static_encoder import static_encoder
+from orchestrator.text.word_vectors import WORD_VECTORS
 
 SHIPPED = Path(__file__).parent / "pretrained" / "difficulty.npz"
 ORDINARY = 0.8  # the stated shares are those of a model that is right on this share of MMLU; so is `ModelProfile.skill`
@@ -78,4 +79,4 @@ class DifficultyPrior:
 @lru_cache(maxsize=1)
 def stated_difficulty() -> DifficultyPrior | None:
     """The shipped prior, read once a process; `None` where the encoder's weights were left out of the installation."""
-    return DifficultyPrior.load(SHIPPED, static_encoder()) if SHIPPED.exists() and STATIC_WEIGHTS.exists() else None
+    return DifficultyPrior.load(SHIPPED, static_encoder()) if SHIPPED.exists() and WORD_VECTORS.exists() else None

@@ -68,6 +68,10 @@ def test_the_wheel_has_one_top_level_name(distributions: tuple[Path, Path]) -> N
         assert any(name.startswith(f"orchestrator/{expected}") for name in names), expected
 
 
+def test_the_wheel_is_small(distributions: tuple[Path, Path]) -> None:
+    assert distributions[1].stat().st_size < 8_000_000
+
+
 def test_the_wheel_works_alone(python: Path, tmp_path: Path) -> None:
     code = f"{FACES}import orchestrator; print(orchestrator.__file__)"
     assert str(python.parents[1]) in _run(python, code, tmp_path)

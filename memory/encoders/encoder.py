@@ -18,14 +18,11 @@ import numpy as np
 from orchestrator.memory.arrays import Vectors
 from orchestrator.memory.coalescing import EncodedTogether
 from orchestrator.memory.errors import EncoderMismatch
-from orchestrator.text.static_encoder import (
-    MAX_ENCODED_CHARS,
-    STATIC_WEIGHTS,
-    static_encoder,
-)
+from orchestrator.text.static_encoder import MAX_ENCODED_CHARS, static_encoder
+from orchestrator.text.word_vectors import WORD_VECTORS
 
 # Fingerprints of what older versions shipped in its place: a memory made with one is encoded anew when it is opened.
-RETIRED = frozenset(("static:ededcede26636477:256",))
+RETIRED = frozenset(("static:ededcede26636477:256", "static:e5541f4b2ed8a080:256"))
 
 
 class Encoder(Protocol):
@@ -147,7 +144,7 @@ def default_encoder() -> Encoder:
 
     One instance a process: it is immutable.
     """
-    return static_encoder() if STATIC_WEIGHTS.exists() else HashingEncoder()
+    return static_encoder() if WORD_VECTORS.exists() else HashingEncoder()
 
 
 def encoder_for(fingerprint: str) -> Encoder:

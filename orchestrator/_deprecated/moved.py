@@ -218,10 +218,14 @@ NAMES: dict[str, dict[str, str]] = {
         "MOST_LISTS": "orchestrator.memory.retrieval.approximate_index:MAX_LISTS",
         "MOST_SHARE": "orchestrator.memory.retrieval.approximate_index:MAX_SHARE",
     },
+    "memory.distill": {
+        "save": "orchestrator.text.word_vectors:save_word_vectors",
+    },
     "memory.documents": {
         "Block": "orchestrator.memory.ingest.documents:DocumentBlock",
     },
     "memory.encoder": {
+        "STATIC_WEIGHTS": "orchestrator.text.word_vectors:WORD_VECTORS",
         "StaticEncoder": "orchestrator.text.static_encoder:StaticEncoder",
     },
     "memory.growing": {

@@ -157,7 +157,7 @@ def _verdict(config: Config | None, broken: list[Finding], keys: list[Finding], 
 
 
 def _machine() -> Iterator[Finding]:
-    from orchestrator.text.static_encoder import STATIC_WEIGHTS
+    from orchestrator.text.word_vectors import WORD_VECTORS
     from orchestrator.verifiers.sandbox import level_at_hand
 
     yield Finding("python", True, platform.python_version())
@@ -165,7 +165,7 @@ def _machine() -> Iterator[Finding]:
     yield Finding("sqlite", True, f"SQLite {sqlite3.sqlite_version}")
     has_faiss = util.find_spec("faiss") is not None
     yield Finding("faiss", has_faiss, "the vector index" if has_faiss else "pip install faiss-cpu")
-    has_weights = STATIC_WEIGHTS.exists()
+    has_weights = WORD_VECTORS.exists()
     yield Finding(
         "static encoder", has_weights or None, "shipped" if has_weights else "missing: the hashing encoder is used"
     )

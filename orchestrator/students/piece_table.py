@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.students.vocabulary import Vector
-from orchestrator.text.static_encoder import STATIC_WEIGHTS
+from orchestrator.text.word_vectors import load_word_vectors
 from orchestrator.text.wordpiece import WordPiece
 
 
@@ -58,5 +58,7 @@ class PieceTable:
 @lru_cache(maxsize=1)
 def shipped_pieces() -> PieceTable:
     """The table that comes with the package (all-MiniLM-L6-v2's vocabulary in 256 dimensions)."""
-    with np.load(STATIC_WEIGHTS, allow_pickle=False) as stored:
-        return PieceTable(bytes(stored["vocabulary"]), stored["rows"], stored["scales"])
+    words = load_word_vectors()
+    vectors = words.rows * words.scales
+    scales = np.maximum(np.abs(vectors).max(axis=1) / 127, 1e-7).astype(np.float16)
+    return PieceTable(words.vocabulary, np.rint(vectors / scales[:, None]).clip(-127, 127).astype(np.int8), scales)

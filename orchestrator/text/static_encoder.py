@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.text.scripts import MARKED
+from orchestrator.text.word_vectors import WORD_VECTORS, load_word_vectors
 from orchestrator.text.wordpiece import WordPiece
 
 Vectors = NDArray[np.float32]
-STATIC_WEIGHTS = Path(__file__).parent / "static-256.npz"
 MAX_ENCODED_CHARS = 20_000
 
 
@@ -24,21 +24,16 @@ class StaticEncoder:
     Dongen 2024).
 
     The shipped weights are learned from all-MiniLM-L6-v2, and for words of other languages from multilingual-e5-small,
-    carried into the same space: 256 dimensions, int8 with one scale per row; `python -m
+    carried into the same space: 256 dimensions, in the form of `word_vectors`; `python -m
     orchestrator.memory.training.distill` makes them. Only the first 20,000 characters of a text are read.
     """
 
-    def __init__(self, weights: str | Path = STATIC_WEIGHTS) -> None:
-        with np.load(weights, allow_pickle=False) as stored:
-            named = bytes(stored["vocabulary"])
-            self._rows: NDArray[np.int8] = stored["rows"]
-            self._scales: Vectors = stored["scales"].astype(np.float32)
-        vocabulary = named.decode("utf-8").split("\n")
-        if len(vocabulary) != len(self._rows):
-            raise ValueError(f"{weights}: {len(vocabulary)} words but {len(self._rows)} vectors; reinstall the package")
-        self._wordpiece = WordPiece(vocabulary)
+    def __init__(self, weights: str | Path = WORD_VECTORS) -> None:
+        words = load_word_vectors(weights)
+        self._rows, self._scales = words.rows, words.scales
+        self._wordpiece = WordPiece(words.vocabulary.decode("utf-8").split("\n"))
         self.dimensions = int(self._rows.shape[1])
-        content = hashlib.sha256(named + self._scales.tobytes() + self._rows.tobytes())
+        content = hashlib.sha256(words.vocabulary + self._scales.tobytes() + self._rows.tobytes())
         self.fingerprint = f"static:{content.hexdigest()[:16]}:{self.dimensions}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -63,7 +58,8 @@ class StaticEncoder:
         """Writes the unit vector of pieces to `row`, which holds zeros."""
         if ids:
             at = np.array(ids)
-            np.matmul(self._scales.take(at), self._rows.take(at, axis=0).astype(np.float32), out=row)
+            np.matmul(np.ones(len(at), np.float32), self._rows.take(at, axis=0).astype(np.float32), out=row)
+            row *= self._scales
             row /= max(math.sqrt(row @ row), 1e-12)
 
 
