@@ -20,6 +20,26 @@ SNIPPETS = [
     for code in re.findall(r"```python\n(.*?)```", d.read_text(encoding="utf-8"), re.DOTALL)
 ]
 NAMES_A_PROVIDER = re.compile(r"\"(openai|anthropic|ollama)/")  # a server on this machine stands in for it
+NOTEBOOK = """
+import ast, asyncio, inspect, json, sys
+import matplotlib
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+async def main():
+    names, charts = {}, 0
+    for cell in json.load(open(sys.argv[1], encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            code = compile("".join(cell["source"]), "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            found = eval(code, names)
+            if inspect.isawaitable(found):
+                await found
+            charts += len(pyplot.get_fignums())
+            pyplot.close("all")
+    print(charts, "charts")
+
+asyncio.run(main())
+"""
 EXPECTED = {
     "chat_bot": ["> bye"],
     "mini": ["SIMULATED", "asked small, middle\n", "asked small, middle, large"],
@@ -60,6 +80,20 @@ def test_examples(example: Path, tmp_path: Path) -> None:
 def test_snippets(document: Path, code: str, tmp_path: Path) -> None:
     prelude = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tests.support.stand_in\n"
     assert run(["-c", (prelude if NAMES_A_PROVIDER.search(code) else "") + code], tmp_path).strip()
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples" / "real").glob("*.py")), ids=lambda path: path.stem)
+def test_variants_with_real_models_run_on_played_ones(example: Path, tmp_path: Path) -> None:
+    prelude = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tests.support.stand_in\n"
+    printed = run(["-c", prelude + example.read_text(encoding="utf-8")], tmp_path)
+    assert "P(correct)" in printed
+
+
+def test_the_notebook_runs_and_draws_its_charts(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    printed = run(["-c", NOTEBOOK, str(ROOT / "examples" / "what_a_fleet_buys.ipynb")], tmp_path)
+    assert "3 charts" in printed
+    assert "79 euros now" in printed
 
 
 def test_the_example_configuration_is_valid_and_shows_every_section() -> None:
