@@ -24,6 +24,8 @@ class AnswerGrade:
 
     passed: bool
     why: str = ""
+    undecided: bool = False
+    """It may be right: nobody can tell whether it says the same as what is known."""
 
 
 Holds = Callable[[Answer, Assertion], bool | Awaitable[bool]]
@@ -35,13 +37,17 @@ async def grade(case: Case, answer: Answer, judge: Judge | None = None) -> Answe
     """Right where it says the same as one of the targets, if there are any, and every assertion holds.
 
     Whether two answers say the same is decided by `verifiers.equivalent`: numbers, choices, dates, names and formulas
-    in any of their forms; what it cannot decide counts as different.
+    in any of their forms; what it cannot decide counts as different, and is marked.
     """
     if answer.abstained:
         return AnswerGrade(False, "no answer")
-    failed = []
-    if case.targets and not any(equivalent(answer.text, target, case.question) for target in case.targets):
-        failed.append(f"not {' or '.join(case.targets)}"[:120])
+    failed, undecided = [], False
+    found_same = [equivalent(answer.text, target, case.question) for target in case.targets]
+    if case.targets and not any(found_same):
+        holds = any(target.casefold() in answer.text.casefold() for target in case.targets)
+        undecided = holds or any(same.verdict == "unknown" for same in found_same)
+        told = "cannot tell whether it says" if undecided else "not"
+        failed.append(f"{told} {' or '.join(case.targets)}"[:120])
     for each in case.assertions:
         if each.kind == RUBRIC:
             assert judge is not None, "a suite with rubrics names its judge"
@@ -52,7 +58,7 @@ async def grade(case: Case, answer: Answer, judge: Judge | None = None) -> Answe
             holds = found if isinstance(found, bool) else await found
         if holds == each.negated:
             failed.append(str(each))
-    return AnswerGrade(not failed, "; ".join(failed))
+    return AnswerGrade(not failed, "; ".join(failed), undecided)
 
 
 def _texts(value: JsonValue) -> list[str]:

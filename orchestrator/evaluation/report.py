@@ -34,6 +34,7 @@ def as_json(found: SuiteResult) -> JsonObject:
                 "p95_s": result.seconds_at(0.95),
                 "calibration_error": result.calibration_error,
                 "errors": sum(bool(row.error) for row in result.rows),
+                "undecided": result.undecided,
             }
             for result in found.results
         ],
@@ -50,6 +51,7 @@ def as_json(found: SuiteResult) -> JsonObject:
                 "answer": row.text,
                 "passed": row.passed,
                 "why": row.why,
+                "undecided": row.undecided,
                 "usd": row.usd,
                 "seconds": row.seconds,
                 "confidence": row.confidence,
@@ -79,6 +81,14 @@ def as_text(found: SuiteResult) -> str:
             f"{result.name:{width}}  {score.value:5.3f}  {score.low:.3f} to {score.high:.3f}  {usd:>9}  "
             f"{_seconds(result.seconds_at(0.5)):>5}  {_seconds(result.seconds_at(0.95)):>5}"
         )
+    undecided = sum(result.undecided for result in found.results)
+    if undecided:
+        lines += [
+            "",
+            f"{undecided} answers count as wrong because they could not be compared with what is right.",
+            "Ask for a last line 'The answer is ...', or hold them to `assert` (icontains, regex, llm-rubric).",
+            "",
+        ]
     lines += [_compared(each, found.results[0].name) for each in found.comparisons]
     if found.judged:
         lines.append("")

@@ -37,6 +37,7 @@ class ScoredAnswer:
     confidence: float
     model: str
     error: str = ""
+    undecided: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class VariantResult:
     def scores(self) -> Array:
         """1 for what is right, else 0; shape (examples,)."""
         return np.array([float(row.passed) for row in self.rows])
+
+    @property
+    def undecided(self) -> int:
+        """How many answers count as wrong only because nobody can tell whether they say what is known."""
+        return sum(row.undecided for row in self.rows)
 
     @property
     def usd(self) -> Array:

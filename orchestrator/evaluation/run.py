@@ -173,6 +173,7 @@ async def _ask(
         answer.latency_s,
         answer.confidence,
         answer.model,
+        undecided=found.undecided,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -12,7 +13,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from orchestrator import Answer
 from orchestrator.cli import main
+from orchestrator.evaluation.assertions import grade
+from orchestrator.evaluation.case import Case
 from tests.support.gateway import read_body, reply, served
 
 
@@ -175,3 +179,17 @@ def test_what_is_printed_fits_a_terminal(tmp_path: Path, sums: tuple[Sums, str])
     table = [line for line in done.stdout.splitlines() if " to " in line and "beside" not in line]
     assert len(table) == 2
     assert max(map(len, table)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("text", "is_undecided"),
+    [
+        ("Paris, the capital city of France.", True),
+        ("Sure! I believe that the capital of France is Paris.", True),
+        ("It is Rome.", False),
+    ],
+)
+def test_what_cannot_be_compared_is_told_apart_from_what_is_wrong(text: str, is_undecided: bool) -> None:
+    case = Case("1", ({"role": "user", "content": "What is the capital of France?"},), ("Paris",))
+    found = asyncio.run(grade(case, Answer(text, 0.5, "m", 0.0, 0.1, False, "")))
+    assert (found.passed, found.undecided) == (False, is_undecided)
