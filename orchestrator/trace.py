@@ -63,6 +63,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
         "combining": EventKind("a model is asked to make one answer of several", ("model",)),
         "combined": EventKind("it has", _CALL),
         "verified": EventKind("a check could tell", ("model", "verifier", "passed", "score")),
+        "unverified": EventKind("a check failed to do its work, and says nothing", ("verifier", "reason")),
         "unaffordable": EventKind(
             "a call was not made: its worst case does not fit into the budget", ("model", "reason")
         ),

@@ -7,6 +7,7 @@ matter.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -443,14 +444,20 @@ class Search:
                         lambda verdict: Bill(verdict.cost_usd),
                     )
         except TimeoutError:
-            return Verdict.abstain(verifier.name, "it took too long")
+            return self._broken(verifier, "it took too long")
         except _NoVerdict as error:
-            return Verdict.abstain(verifier.name, str(error))
+            return self._broken(verifier, str(error))
         except Exception as error:
-            return Verdict.abstain(verifier.name, f"it failed: {type(error).__name__}: {error}"[:300])
+            return self._broken(verifier, f"it failed: {type(error).__name__}: {error}"[:300])
         if held is None and found.cost_usd > 0:  # it said that it is free
             self._ledger.book(usd=found.cost_usd)
         return found
+
+    def _broken(self, verifier: Verifier, reason: str) -> Verdict:
+        """The abstention of a verifier that could not do its work, which whoever wrote it should hear of."""
+        log.warning("the check %s says nothing: %s", verifier.name, reason)
+        self._trace.emit("unverified", verifier=verifier.name, reason=reason)
+        return Verdict.abstain(verifier.name, reason)
 
     def _with_shown(self, state: SearchState) -> SearchState:
         """The state with what was written and shown before the time was over, where there is nothing else."""
@@ -494,7 +501,10 @@ class _NoVerdict(Exception):
 
 
 async def _verdict_of(verifier: Verifier, question: str, text: str) -> Verdict:
-    found: object = await verifier.verify(question, text)
+    begun: object = verifier.verify(question, text)
+    if not inspect.isawaitable(begun):
+        raise _NoVerdict("verify is no coroutine: write `async def verify(self, query, candidate)`")
+    found: object = await begun
     if not isinstance(found, Verdict):
         raise _NoVerdict(f"it gave no verdict but {type(found).__name__}")
     return found

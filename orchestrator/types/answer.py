@@ -247,6 +247,8 @@ def _sentence(event: Event) -> str | None:
     if event.kind == "verified":
         found = "passed" if detail.get("passed") else "failed" if detail.get("passed") is False else "scored"
         return f"the check {detail.get('verifier')} {found} on the answer of {model} ({detail.get('score', 0.0):.2f})"
+    if event.kind == "unverified":
+        return f"the check {detail.get('verifier')} says nothing: {detail.get('reason')}"
     if event.kind == "unaffordable":
         return f"{model} was not affordable: {detail.get('reason')}"
     if event.kind == "abstained":

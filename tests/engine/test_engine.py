@@ -31,6 +31,7 @@ from orchestrator.search.strategies.registry import STRATEGIES
 from orchestrator.testing import ScriptedBackend
 from orchestrator.trace import Event
 from orchestrator.types import Completion
+from orchestrator.verifiers import Verdict
 
 PROBLEM = SimulatedProblem("A crate holds 12 lamps. How many lamps do 3 crates hold?", "36", -3.0)
 
@@ -261,3 +262,33 @@ def test_strategies_of_other_packages_are_found_by_name(
 
 def test_the_configuration_knows_every_strategy_of_this_package() -> None:
     assert set(STRATEGY_NAMES) == set(STRATEGIES)
+
+
+class Broken:
+    name = "broken"
+
+    async def verify(self, query: str, candidate: str) -> Verdict:
+        raise ValueError("boom")
+
+
+class NoCoroutine:
+    name = "hasty"
+
+    def verify(self, query: str, candidate: str) -> Verdict:
+        return Verdict(self.name, 1.0, True)
+
+
+def test_a_check_that_fails_costs_no_answer_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    checks = [Broken(), NoCoroutine()]
+    with Orchestrator(ScriptedBackend("small", "It is 42."), verifiers=checks) as fleet:  # type: ignore[list-item]
+        answer = fleet.answer_sync("What is 6 * 7?")
+    assert answer.text == "It is 42."
+    assert "the check broken says nothing: it failed: ValueError: boom" in answer.explain()
+    assert "the check hasty says nothing: verify is no coroutine" in answer.explain()
+    assert "the check broken says nothing" in caplog.text
+
+
+def test_where_no_draft_is_worth_its_price_the_cheapest_is_made() -> None:
+    models = [ScriptedBackend("dear", "It is 42.", price=50.0, skill=0.95), ScriptedBackend("cheap", "42", price=0.1)]
+    with Orchestrator(*models, value_usd=1e-7, quality=0.99) as fleet:
+        assert fleet.answer_sync("What is 6 * 7?").model == "cheap"

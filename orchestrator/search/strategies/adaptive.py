@@ -14,7 +14,7 @@ from orchestrator.search.actions import Action, Draft, Revise, Stop
 from orchestrator.search.belief import success_given_ease
 from orchestrator.search.pandora import Box, Chance, Opening, best_plan
 from orchestrator.search.state import SearchState
-from orchestrator.search.strategies.moves import first_draft, paying_revision, reached
+from orchestrator.search.strategies.moves import paying_revision, reached
 from orchestrator.search.value import best_purchase
 
 MAX_DRAWS = 8  # of one model, where a check rules out what it drafts
@@ -56,7 +56,8 @@ def adaptive(state: SearchState) -> Sequence[Action]:
     if compared is not None:
         return [compared]
     if not state.candidates and quick.choices:
-        return [first_draft(quick)]  # the caller wants an answer: the first one is not weighed against silence
+        # The caller wants an answer, and none is worth its price: the cheapest, as calibration replays it.
+        return [Draft(min(quick.choices, key=lambda choice: quick.price_usd(choice.model)).model)]
     return [
         Stop(
             "no further draft is worth its price" if quick.choices else "all models were asked",
