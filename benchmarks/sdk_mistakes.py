@@ -195,6 +195,13 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     Mistake("one model twice", lambda: _names("openai/gpt-5-mini", "openai/gpt-5-mini"), InvalidArgument, ("alias",)),
     Mistake("a misspelt keyword", lambda: fleet(budgt=1), InvalidArgument, ("Did you mean 'budget'",)),
+    Mistake(
+        "a model's setting for the fleet",
+        lambda: fleet(base_url="http://127.0.0.1:8000/v1"),
+        InvalidArgument,
+        ("Model('provider/model', base_url=...)",),
+    ),
+    Mistake("a budget that no float holds", lambda: fleet(budget=10**400), InvalidBudget, ("finite",)),
     Mistake("memory=True", lambda: fleet(memory=True), InvalidArgument, ("memory.db",)),
     Mistake("a class for a memory", lambda: fleet(memory=Memory), InvalidArgument, ("the class Memory",)),
     Mistake("a folder for a memory", lambda: fleet(memory="/"), StoreError, ("/",)),

@@ -14,6 +14,7 @@ from orchestrator.errors import InvalidBudget, did_you_mean
 
 T = TypeVar("T")
 LIMITS = ("usd", "tokens", "seconds", "calls")
+MAX_EXPONENT = 1_023  # of a float, in bits
 _MONEY = re.compile(r"\s*\$?\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(?:usd|dollars?|\$)?\s*", re.IGNORECASE)
 _WAYS = 'budget=0.02 or "$0.02" is two cents a query; {"usd": 0.02, "seconds": 10} limits both'
 
@@ -89,11 +90,16 @@ BudgetLike = Budget | float | str | Mapping[str, float | str | None]
 
 
 def plain_number(value: T) -> T | int | float:
-    """A number of another package (numpy's, a Decimal) as Python's own; anything else as it is."""
+    """A number of another package (numpy's, a Decimal) as Python's own; anything else as it is.
+
+    A whole number that is too large for a float is infinite, which every check of a limit refuses.
+    """
+    if isinstance(value, int) and value.bit_length() > MAX_EXPONENT:
+        return math.inf if value > 0 else -math.inf
     if isinstance(value, int | float | str) or value is None:
         return value
     if isinstance(value, Integral):
-        return int(value)
+        return plain_number(int(value))
     return float(value) if isinstance(value, Real | Decimal) else value
 
 

@@ -211,7 +211,8 @@ def _told(error: click.ClickException) -> dict[str, str]:
 @click.option("-q", "--quiet", is_flag=True, help="Print results only: no progress, no hints.")
 @click.pass_context
 def main(context: click.Context, quiet: bool) -> None:
-    """A fleet of language models that acts as one: cheaper than the best of them, and right more often.
+    """A fleet of language models that acts as one: cheaper than the best of them, and each answer says how
+    likely it is right.
 
     \b
     Try:  orchestrator demo

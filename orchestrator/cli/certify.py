@@ -29,7 +29,7 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     """
     from orchestrator.config.models import PromiseConfig, load_config
     from orchestrator.errors import ConfigError
-    from orchestrator.fleet.build import fleet_from_config
+    from orchestrator.fleet.build import profiles_from_config
     from orchestrator.learning.certificates import (
         FILE_NAME,
         certify_fleet,
@@ -49,9 +49,7 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
             remedy="Write quality: {max_loss: 0.03, confidence: 0.9, vs: MODEL} and router: FOLDER",
         )
     outcomes = read_outcomes(logs).outcomes
-    profiles = graded_profiles(
-        parsed, {name: backend.profile for name, backend in fleet_from_config(parsed).backends.items()}
-    )
+    profiles = graded_profiles(parsed, profiles_from_config(parsed))
     promise = promised(parsed.quality)
     router, versions = trained_router(parsed.router), model_versions(parsed)
     if promise.covers == "search":

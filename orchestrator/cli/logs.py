@@ -89,4 +89,6 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except LogError as error:
-        raise ConfigError(str(error), remedy="Mend the log; docs/router.md shows the format") from None
+        form = 'a line is {"query": ..., "outcomes": {"small": {"score": 1}}} or {"query", "model", "score"}'
+        is_there = "no such file" not in str(error)
+        raise ConfigError(str(error), remedy=f"Mend it: {form}" if is_there else "Check the path") from None

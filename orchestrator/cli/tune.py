@@ -117,16 +117,14 @@ def _answers(config: Config, examples: tuple[Path, ...], usd: float) -> GradedAn
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.errors import ConfigError
     from orchestrator.evaluation.dataset import holds_examples, read_cases
-    from orchestrator.fleet.build import fleet_from_config
+    from orchestrator.fleet.build import profiles_from_config
     from orchestrator.learning.certificates import TELL_THEMSELVES, graded_profiles
     from orchestrator.offline.grading import GradingExample, grade_fleet
     from orchestrator.tuning.graded_answers import answers_of_fleet, answers_of_log
     from orchestrator.tuning.tune import check_count
 
     if not all(holds_examples(path) for path in examples):
-        backends = fleet_from_config(config).backends
-        profiles = graded_profiles(config, {name: backend.profile for name, backend in backends.items()})
-        return answers_of_log(read_outcomes(examples).outcomes, profiles)
+        return answers_of_log(read_outcomes(examples).outcomes, graded_profiles(config, profiles_from_config(config)))
     cases = [case for path in examples for case in read_cases(path)]
     without = next((case for case in cases if not case.targets), None)
     if without is not None:

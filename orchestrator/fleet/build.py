@@ -60,6 +60,15 @@ def fleet_from_config(config: Config) -> Fleet:
     return Fleet(backends, "the configuration: " + ", ".join(backends))
 
 
+def profiles_from_config(config: Config) -> dict[str, ModelProfile]:
+    """What is known of each model, where nobody is asked: no key is needed. Raises `ConfigError` as the fleet does."""
+    measured = load_measured(config.profiles)
+    return {
+        name: build_backend(name, _filled_in(model, measured.get(name)), api_key="unused").profile
+        for name, model in config.models.items()
+    }
+
+
 def _filled_in(config: ModelConfig, measured: Measured | None) -> ModelConfig:
     """With what was measured of the model, where the configuration states nothing."""
     if measured is None:

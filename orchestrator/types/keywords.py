@@ -11,6 +11,11 @@ from orchestrator.errors import InvalidArgument, closest
 T = TypeVar("T")
 
 
+OF_A_MODEL = frozenset(
+    ("base_url", "api_key", "alias", "rpm", "headers", "skill", "input_usd_per_mtok", "output_usd_per_mtok")
+)
+
+
 def unknown_keyword(name: str, stated: Mapping[str, object], known: frozenset[str]) -> InvalidArgument:
     """The error of a call with a keyword that the method `name` does not take."""
     wrong = next(each for each in stated if each not in known)
@@ -18,6 +23,8 @@ def unknown_keyword(name: str, stated: Mapping[str, object], known: frozenset[st
     remedy = f"Did you mean {close!r}?" if close else f"It takes: {', '.join(sorted(known))}"
     if name == "Orchestrator" and wrong in ("model", "models"):
         remedy = 'Write models without a name: Orchestrator("openai/gpt-5-mini", "anthropic/claude-haiku-4-5")'
+    if name == "Orchestrator" and wrong in OF_A_MODEL:
+        remedy = f"It is a setting of a model: Orchestrator(Model('provider/model', {wrong}=...))"
     return InvalidArgument(f"{name}() has no setting {wrong!r}", remedy=remedy)
 
 

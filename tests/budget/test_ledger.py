@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from orchestrator.budget import Budget, Ledger, Reservation, from_nano, to_nano
-from orchestrator.errors import BudgetExceeded
+from orchestrator.errors import BudgetExceeded, InvalidBudget
 
 LIMIT_USD, LIMIT_TOKENS, LIMIT_CALLS = 1.0, 1_000, 8
 amounts = st.floats(0, 0.6, allow_nan=False)
@@ -157,3 +157,10 @@ def test_nano_dollars_survive_being_dollars(nano: int) -> None:
 def test_a_float_is_rounded_up_as_the_number_that_it_prints(usd: Decimal) -> None:
     exact = int((Decimal(str(float(usd))) * 10**9).to_integral_value(ROUND_CEILING))
     assert to_nano(float(usd)) == exact
+
+
+@pytest.mark.parametrize("limit", ["usd", "tokens", "seconds", "calls"])
+@pytest.mark.parametrize("value", [10**400, -(10**400)], ids=["high", "low"])
+def test_a_number_that_no_float_holds_is_refused(limit: str, value: int) -> None:
+    with pytest.raises(InvalidBudget, match="finite|whole number"):
+        Budget(**{limit: value})  # type: ignore[arg-type]

@@ -206,3 +206,16 @@ def test_a_log_of_another_fleet_is_no_log() -> None:
     config = read_config({"models": {"a": {"provider": "simulated", "skill": 0.5}}})
     with pytest.raises(ConfigError, match="it holds answers of large, small"):
         answers_of_log(outcomes(graded(3, RIGHT)), dict.fromkeys(config.models))  # type: ignore[arg-type]
+
+
+def test_a_log_needs_no_key_of_the_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    config = tmp_path / "orchestrator.yaml"
+    config.write_text("models: {small: {provider: openai, model: gpt-5-mini}, large: {provider: openai, model: gpt-5}}")
+    found = CliRunner().invoke(main, ["tune", str(tmp_path / "none.jsonl"), "--config", str(config)])
+    assert "no such file. Check the path" in found.stderr
+    (tmp_path / "few.jsonl").write_text(
+        '{"query": "1 + 1?", "outcomes": {"small": {"score": 1}, "large": {"score": 1}}}'
+    )
+    found = CliRunner().invoke(main, ["tune", str(tmp_path / "few.jsonl"), "--config", str(config)])
+    assert "no API key" not in found.stderr
