@@ -33,7 +33,7 @@ class BatchJobProgress:
     Attributes:
         done: Rows answered, those of earlier runs too.
         failed: Rows that failed.
-        share: How much of the input is read, in [0, 1]; `None` for what is piped in.
+        share: About how much of the input is done, in [0, 1]; `None` for what is piped in.
         cost_usd: What it has cost, earlier runs too.
         seconds: Since this run began.
         rows_per_s: Answered a second, in this run.
@@ -156,6 +156,7 @@ class BatchJob:
                         continue
                     self._asked += 1
                     yield row
+            self._position = self._size or 0  # all of it is read; on the way its place is known now and then only
         finally:  # a thread cannot be stopped, and must not meet an index that is closed
             await asyncio.gather(reading, return_exceptions=True)
 
@@ -230,7 +231,11 @@ class BatchJob:
 
     def _progress(self) -> BatchJobProgress:
         seconds = time.monotonic() - self._began
-        share = None if not self._size else min(self._position / self._size, 1.0)
+        finished = self._output.rows + self._output.errors + self._left
+        under_way = max(self._asked - self._answered - self._failed - self._left, 0)
+        share = None
+        if self._size:  # rows that are read and under way are not done
+            share = min(self._position / self._size, 1.0) * finished / max(finished + under_way, 1)
         eta_s = seconds * (1 - share) / share if share else None
         return BatchJobProgress(
             self._output.rows,

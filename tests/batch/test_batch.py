@@ -22,7 +22,7 @@ from orchestrator import Budget, Orchestrator, RateLimited
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.provider_batches import BatchResult, BatchStatus
 from orchestrator.backends.remote import RemoteBackend
-from orchestrator.batch.job import CHUNK_ROWS, BatchJob, BatchJobResult
+from orchestrator.batch.job import CHUNK_ROWS, KEEP_S, BatchJob, BatchJobProgress, BatchJobResult
 from orchestrator.batch.on_provider import ProviderBatchWork
 from orchestrator.batch.output import BatchOutput
 from orchestrator.batch.rows import InputRow
@@ -303,6 +303,24 @@ def test_a_listener_that_fails_costs_no_result(tmp_path: Path) -> None:
 
     result = run(rows_file(tmp_path, 30), tmp_path / "out", Counting(), on_progress=fail)
     assert (result.rows, result.stopped) == (30, "")
+
+
+class Hanging(Counting):
+    """Answers two rows at once, and the others only after a while."""
+
+    async def complete(self, request: Request) -> Completion:
+        if len(self.calls) >= 2:
+            await asyncio.sleep(2.5 * KEEP_S)
+        return await super().complete(request)
+
+
+def test_rows_that_are_under_way_are_not_done(tmp_path: Path) -> None:
+    told: list[BatchJobProgress] = []
+    run(rows_file(tmp_path, 30), tmp_path / "out", Hanging(), concurrency=30, on_progress=told.append)
+    early = [progress for progress in told if progress.done < 30]
+    assert early
+    assert all(progress.share is not None and progress.share < 0.5 for progress in early)
+    assert told[-1].share == 1.0
 
 
 class Failing:
