@@ -90,6 +90,8 @@ class GroundingVerifier:
                 return Verdict(self.name, 0.0, False, f"cites unknown source {unknown!r}", decisive=True)
             if self._cite_all and not claim.cited:
                 return Verdict(self.name, 0.0, False, f"cites nothing for: {claim.text[:200]}", decisive=True)
+        if not any(_content(claim.text) or claim.cited for claim in claims):
+            return Verdict.abstain(self.name, "nothing in the answer can be looked up")
         judged = [await self._judged(claim, _content(query)) for claim in claims]
         unsupported = [claim for claim in judged if claim.support < self._threshold]
         feedback = f"not supported by the sources: {unsupported[0].text[:200]}" if unsupported else ""

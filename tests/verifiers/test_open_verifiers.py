@@ -310,3 +310,11 @@ def test_a_reward_needs_examples_of_both_kinds(rows: list[GradedAnswer]) -> None
 @pytest.mark.parametrize("answer", ["", " \n", "\x00\ufeff", "x" * 500_000])
 def test_a_reward_takes_any_text(answer: str) -> None:
     assert 0.0 < train_reward(examples(60)).p_right("", answer) < 1.0
+
+
+def test_an_answer_without_anything_to_look_up_is_no_proof() -> None:
+    verifier = GroundingVerifier([Source("m:1", "We ship to Norway for 12 euros.")])
+    said = [
+        asyncio.run(verifier.verify("Do you ship to Norway?", text)).passed for text in ("The answer is: no.", "No.")
+    ]
+    assert said == [None, None]
