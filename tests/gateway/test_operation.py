@@ -366,6 +366,11 @@ def test_a_new_configuration_is_validated_first_and_then_served(tmp_path: Path) 
         assert gateway.post("/v1/admin/reload", None, key=gateway.admin).json() == {"status": "reloaded"}
         assert gateway.chat(model="tiny").status_code == 200
         assert gateway.chat(model="small").status_code == 404
+        gateway.config.write_text(good.replace("gateway:", "gateway:\n  max_in_flight: 7", 1))
+        told = gateway.post("/v1/admin/reload", None, key=gateway.admin).json()
+        assert told == {"status": "reloaded", "needs_restart": ["gateway.max_in_flight"]}
+        gateway.config.write_text(good.replace("small:", "tiny:"))
+        assert gateway.post("/v1/admin/reload", None, key=gateway.admin).status_code == 200
         gateway.config.write_text("models: {tiny: {provider: gorq}}")
         refused = gateway.post("/v1/admin/reload", None, key=gateway.admin)
         assert refused.status_code == 400

@@ -178,10 +178,10 @@ async def models(services: Services, call: ClientRequest, _: object) -> None:
 async def reload(services: Services, call: ClientRequest, _: object) -> None:
     """Reads the configuration again (operators only)."""
     _operator_only(call)
-    await services.reload()  # here first: a mistake is told to who asked, and nobody changes over
+    waits = await services.reload()  # here first: a mistake is told to who asked, and nobody changes over
     await asyncio.to_thread(services.accounts.ask_for_reload)
     services.has_reloaded()
-    await call.reply_json({"status": "reloaded"})
+    await call.reply_json({"status": "reloaded"} | ({"needs_restart": waits} if waits else {}))
 
 
 async def _do(services: Services, work: Callable[[], T], *, changes: bool = True) -> T:

@@ -53,6 +53,7 @@ from orchestrator.storage.runs import Runs
 FLUSH_S, BOOK_S, LOOK_S, BURY_S, TIDY_S = 0.25, 0.5, 1.0, 5.0, 3_600.0
 STUDENTS_S = 60.0
 BODY_LOOK_S = 0.5
+AT_START = ("database", "admin_key", "access_log", "cache", "max_in_flight", "telemetry", "log_level", "log_format")
 BODIES_IN_MEMORY = 16  # as many of the largest size
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -172,6 +173,7 @@ class Services:
         )
         self.audit = AuditLog(self.database, clock=clock)
         self.running: set[ClientRequest] = set()
+        self._began = settings
         self.cache = Cache(settings.cache, engine) if settings.cache is not None else None
         self.validators = Validators()
         self.influence = Influence(clock=clock)
@@ -266,19 +268,22 @@ class Services:
         task.add_done_callback(self._background.discard)
         return task
 
-    async def reload(self) -> None:
+    async def reload(self) -> list[str]:
         """Reads the configuration again, and serves by it from the next request on.
 
-        Raises `ConfigError`, and goes on as before then.
+        Returns the fields that have changed and count only after a restart. Raises `ConfigError`, and goes on as before
+        then.
         """
         if self._load is None:
-            return
+            return []
         config, engine = await asyncio.to_thread(self._load)
         self.recorder.policy = policy_of(config.traces, config.folder)
         before, self.serving = self.serving, await asyncio.to_thread(Serving, config, engine, self.runs)
         self.forget_answers()
         await before.leave()
-        log.info("the configuration was read again")
+        waits = [f"gateway.{name}" for name in AT_START if getattr(config.gateway, name) != getattr(self._began, name)]
+        log.info("the configuration was read again%s", f"; restart for {', '.join(waits)}" if waits else "")
+        return waits
 
     def forget_answers(self) -> None:
         """Gives no answer again that was given before: what it rested on has changed."""
