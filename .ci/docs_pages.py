@@ -156,7 +156,8 @@ def verbs_page() -> str:
         "# Verbs of pipelines",
         "",
         "For whoever looks up a step. What they are for: [pipelines](../pipelines.md). Where values are expected, an "
-        "expression may stand, `${...}`. Each example stands under a step's name.",
+        "expression may stand, `${...}`. Each example stands under a step's name; `small` and `large` are names of "
+        "models in your configuration.",
         "",
         "## On any step",
         "",
@@ -334,5 +335,6 @@ def metrics_page() -> str:
         if hasattr(one, "_labelnames"):
             for told in one.describe():
                 labels = ", ".join(one._labelnames)
-                lines.append(f"| `{told.name}` | {told.type} | {cell(labels)} | {cell(told.documentation)} |")
+                name = f"{told.name}_total" if told.type == "counter" else told.name
+                lines.append(f"| `{name}` | {told.type} | {cell(labels)} | {cell(told.documentation)} |")
     return "\n".join(lines) + "\n"

@@ -375,3 +375,17 @@ def test_an_otherwise_that_gives_is_told_what_to_write(tmp_path: Path) -> None:
     arms = "[{when: '${1 > 2}', give: x}, {otherwise: {give: y}}]"
     found = diagnostics(write(tmp_path, f"{{version: 1, name: a, steps: {{b: {{branch: {arms}}}}}}}"))
     assert "write {otherwise: value} without 'give'" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("step", "hint"),
+    [
+        ("{say: ${1 + 1}}", "put texts in { }"),
+        ("say: Reply: thanks", "put the text in quotes"),
+        ("{verify: [a, ${1}], text: x}", "put texts in"),
+    ],
+)
+def test_what_yaml_cannot_read_is_told_with_what_is_usually_meant(tmp_path: Path, step: str, hint: str) -> None:
+    found = diagnostics(write(tmp_path, f"version: 1\nname: a\nsteps:\n  b: {step}\n"))
+    assert found[0].code == "E101"
+    assert hint in found[0].hint

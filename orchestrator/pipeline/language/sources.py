@@ -219,7 +219,7 @@ class Sources:
             lines = text.splitlines()
             line, column = error.place
             source = lines[line - 1] if line <= len(lines) else ""
-            hint = "indent with spaces" if "\t" in source[:column] else ""
+            hint = "indent with spaces" if "\t" in source[:column] else _hint(error.problem)
             self._plain(name, "E103" if error.is_size else "E101", error.problem, line, column, source, hint)
             return None
         self._files[path.resolve()] = found
@@ -289,3 +289,17 @@ def _find(located: Located, path: Where, text: str, start: int) -> tuple[int, in
         else:
             at_line, at_column = at_line + 1, 0
     return line, column
+
+
+def _hint(problem: str) -> str:
+    """What a mistake of YAML usually is, since its parser tells what it expected."""
+    return next((hint for part, hint in _HINTS.items() if part in problem), "")
+
+
+_HINTS = {
+    "mapping values are not allowed": "put the text in quotes: it holds ': '",
+    "expected ',' or '}'": "put texts in { } in quotes where they hold ${...}, a comma or a brace",
+    "expected ',' or ']'": "put texts in [ ] in quotes where they hold ${...}, a comma or a bracket",
+    "did not find expected key": "indent as the lines around it",
+    "cannot start any token": "put the text in quotes, and indent with spaces, not tabs",
+}
