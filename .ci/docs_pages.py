@@ -307,7 +307,9 @@ def errors_page() -> str:
         "| code | class | meaning |",
         "|---|---|---|",
     ]
-    kinds = [k for _, k in inspect.getmembers(errors, inspect.isclass) if issubclass(k, errors.OrchestratorError)]
+    for module in ("memory", "pipeline", "plugins.entry_points", "router.learning.outcomes", "verifiers.sandbox"):
+        importlib.import_module(f"orchestrator.{module}")
+    kinds = [kind for kind in error_kinds(errors.OrchestratorError) if not kind.__name__.startswith("_")]
     lines += [
         f"| `{kind.code}` | `{kind.__name__}` | {cell(inspect.getdoc(kind) or '')} |"
         for kind in sorted(kinds, key=lambda k: k.code)
@@ -317,6 +319,11 @@ def errors_page() -> str:
     for code, told in codes.items():
         lines += [f"### {code}: {told['title']}", "", str(told["about"]).strip(), ""]
     return "\n".join(lines)
+
+
+def error_kinds(kind: type) -> list[Any]:
+    """A class of errors and all that are made of it, in every package."""
+    return [kind, *(each for below in kind.__subclasses__() for each in error_kinds(below))]
 
 
 def metrics_page() -> str:

@@ -14,17 +14,25 @@ class MemoryFailure(OrchestratorError):
 class InvalidRecord(MemoryFailure, ValueError):
     """The text or a field of a record cannot be stored: empty, too large, or not text."""
 
+    code = "invalid_record"
+
 
 class ScopeError(MemoryFailure, ValueError):
     """A scope path is malformed."""
+
+    code = "invalid_scope"
 
 
 class QuotaExceeded(MemoryFailure, ValueError):
     """The scope would hold more records than it may; nothing was stored."""
 
+    code = "memory_full"
+
 
 class StoreError(MemoryFailure, RuntimeError):
     """The database cannot be opened, read or written."""
+
+    code = "memory_store"
 
 
 class NotErased(StoreError):
@@ -32,10 +40,16 @@ class NotErased(StoreError):
     process has it open for reading. Forget again when that has ended.
     """
 
+    code = "not_erased"
+
 
 class EncoderError(MemoryFailure, RuntimeError):
     """An encoder could not encode: nothing was stored or searched."""
 
+    code = "encoder_failed"
+
 
 class EncoderMismatch(MemoryFailure, RuntimeError):
     """The memory's vectors were made by another encoder than the one at hand."""
+
+    code = "encoder_mismatch"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from orchestrator.memory.errors import InvalidRecord, ScopeError
 
+MAX_SHOWN_CHARS = 100
 MAX_TEXT_CHARS = 2_000_000
 MAX_COUNT = 2**52  # of mentions, and the highest id
 _SEGMENT = re.compile(r"[\w@.+:=-]{1,128}")
@@ -29,8 +30,10 @@ class Scope:
             return text
         segments = text.split("/") if isinstance(text, str) else []
         if not 1 <= len(segments) <= 3 or not all(_SEGMENT.fullmatch(s) and s not in (".", "..") for s in segments):
+            shown = repr(text) if len(str(text)) <= MAX_SHOWN_CHARS else f"{str(text)[:MAX_SHOWN_CHARS]!r}..."
             raise ScopeError(
-                f"scope {text!r} is not a path of one to three names like 'acme/ann/chat-7' (letters, digits, @.+:=_-)"
+                f"scope {shown} is not a path of one to three names",
+                remedy="Write it like 'acme/ann/chat-7': letters, digits, @.+:=_- between slashes",
             )
         return cls(text)
 
@@ -220,13 +223,15 @@ def check_text(text: object) -> None:
     """Raises `InvalidRecord` unless `text` is non-empty, encodable and at most `MAX_TEXT_CHARS` long."""
     if not isinstance(text, str):
         raise InvalidRecord(
-            f"a memory must be text (str), not {type(text).__name__}; decode bytes first, for example .decode('utf-8')"
+            f"a memory must be text (str), not {type(text).__name__}",
+            remedy="Decode bytes first, for example .decode('utf-8')",
         )
     if not text.strip():
-        raise InvalidRecord("a memory must not be empty")
+        raise InvalidRecord("a memory must not be empty", remedy="Leave it out")
     if len(text) > MAX_TEXT_CHARS:
         raise InvalidRecord(
-            f"a memory of {len(text):,} characters is too long (limit {MAX_TEXT_CHARS:,}); split it into chunks"
+            f"a memory of {len(text):,} characters is too long (limit {MAX_TEXT_CHARS:,})",
+            remedy="Split it into chunks",
         )
     check_encodable(text, "text")
 

@@ -121,7 +121,8 @@ def _in_few_lines(extras: list[Finding], keys: list[Finding], servers: list[Find
         from orchestrator.providers.table import PROVIDERS
 
         ports = sorted({provider.port for provider in PROVIDERS.values() if provider.port is not None})
-        yield Finding("model servers", None, f"none answers on this machine (ports {', '.join(map(str, ports))})")
+        told = f"none answers on this machine (ports {', '.join(map(str, ports))}); one elsewhere is named by base_url"
+        yield Finding("model servers", None, told)
 
 
 def _verdict(config: Config | None, broken: list[Finding], keys: list[Finding], servers: list[Finding]) -> Finding:

@@ -283,7 +283,7 @@ def test_what_is_printed_holds_no_control_characters(text: str) -> None:
         (("ask", "Hi", "-a", "nowhere.png"), 2, "invalid_argument"),
         (("ask", "Hi", "--strategy", "adaptve"), 2, "config"),
         (("ask", "Hi", "--config", "nowhere.yaml"), 2, "config"),
-        (("recall", "x", "--scope", "../etc"), 2, "memory"),
+        (("recall", "x", "--scope", "../etc"), 2, "invalid_scope"),
         (("models", "--config", "nowhere.yaml"), 2, "config"),
         (("init", "--provider", "nobody", "--output", "new.yaml"), 2, "unknown_model"),
         (("runs", "delete", "run_1"), 1, "unknown_run"),

@@ -21,7 +21,7 @@ def test_a_text_of_two_million_characters_is_kept_and_a_longer_one_refused() -> 
     with Memory(encoder=SMALL) as memory:
         memory.remember("The safe is blue. " + "x " * 900_000)
         assert "safe" in memory.recall("What colour is the safe?", token_budget=10**6).text[:100]
-        with pytest.raises(InvalidRecord, match=r"5,000,000 characters is too long .* split it"):
+        with pytest.raises(InvalidRecord, match=r"5,000,000 characters is too long .* Split it"):
             memory.remember("x" * 5_000_000)
         assert memory.count() == 1
 
