@@ -52,6 +52,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/mypy --strict examples/*.py
+	$(BIN)/mypy --strict examples/real/*.py
 	$(BIN)/basedpyright
 
 unit: $(VENV)/.dev | build/node/node_modules/openai
