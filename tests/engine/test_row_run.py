@@ -137,16 +137,19 @@ def test_closing_it_ends_the_work_and_the_source() -> None:
         nonlocal cancelled
         if index > 3:
             try:
+                begun.set()
                 await asyncio.sleep(60)
             finally:
                 cancelled = True
         return index
 
+    begun = asyncio.Event()
+
     async def run() -> None:
         run: RowRun[int] = RowRun(rows(), work, concurrency=4, ordered=False)
         results = run.results()
         await anext(results)
-        await asyncio.sleep(0.01)
+        await begun.wait()
         await results.aclose()  # type: ignore[attr-defined]
 
     asyncio.run(run())
