@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 NO_ANSWER_P = 0.02  # that nothing, or "I do not know", was the right answer
 MAX_SAID_CHARS = 120
-_CITATION = re.compile(r"\bm:\d+\b")
 
 
 def build_answer(
@@ -71,8 +69,12 @@ def build_answer(
 
 def _cited(text: str, recall: Recall | None) -> tuple[str, ...]:
     """The recalled records that a text cites (`[m:12]`), in its order; a number that was not recalled cites nothing."""
-    there = {item.record.citation for item in recall.items} if recall else set()
-    return tuple(dict.fromkeys(found for found in _CITATION.findall(text) if found in there))
+    if recall is None:
+        return ()
+    from orchestrator.memory.text.support import cited_in  # there is a memory, so it is loaded already
+
+    there = {item.record.id: item.record.citation for item in recall.items}
+    return tuple(dict.fromkeys(there[found] for found in cited_in(text) if found in there))
 
 
 async def explain_no_answer(
