@@ -172,9 +172,9 @@ def restore(config: Config, folder: Path, *, replaces: bool = False) -> list[str
         if there:
             raise InvalidArgument(f"{there[0]} is there already", remedy="Add --replace: it is then moved aside")
     moves = [name for name, part in parts.items() if _is_move(part, places[name])]
-    told = _moved_to_postgres([places[name] for name in moves], folder, config)
     stays = {name: part for name, part in parts.items() if name not in moves}
-    return told + [line for name, part in stays.items() for line in _brought_back(places[name], part, folder, config)]
+    told = [line for name, part in stays.items() for line in _brought_back(places[name], part, folder, config)]
+    return told + _moved_to_postgres([places[name] for name in moves], folder, config)
 
 
 def _checked(folder: Path) -> list[JsonObject]:

@@ -225,7 +225,8 @@ def test_files_move_to_postgresql(tmp_path: Path, postgres: str, monkeypatch: py
     assert any("now on PostgreSQL" in line for line in told)
     assert (tmp_path / "saved" / "memory").read_bytes() == before
     database = open_database(url)
-    assert [each.id for each in Accounts(database).keys()] == [key]  # noqa: SIM118
+    kept = Accounts(database).keys()
+    assert [each.id for each in kept] == [key]
     assert Documents(database).content(Accounts(database).orgs()[0].id, "file-1") == bytes(range(256)) * 4
     database.close()
     with Memory(url) as memory:
