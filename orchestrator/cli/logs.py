@@ -90,5 +90,4 @@ def _explained() -> Iterator[None]:
         yield
     except LogError as error:
         form = 'a line is {"query": ..., "outcomes": {"small": {"score": 1}}} or {"query", "model", "score"}'
-        is_there = "no such file" not in str(error)
-        raise ConfigError(str(error), remedy=f"Mend it: {form}" if is_there else "Check the path") from None
+        raise ConfigError(error.message, remedy=error.remedy or f"Mend it: {form}") from None

@@ -90,7 +90,7 @@ def read_log(path: str | Path) -> Log:
     if path.suffix not in readers:
         raise LogError(f"{path}: logs end in {', '.join(readers)}, not {path.suffix!r}")
     if not path.exists():
-        raise LogError(f"{path}: no such file")
+        raise LogError(f"{path}: no such file", remedy="Check the path")
     log = Log()
     for where, row in readers[path.suffix](path):
         _add(log, where, row)
@@ -106,7 +106,7 @@ def read_decisions(path: str | Path) -> list[ReplayedDecision]:
     """
     path = Path(path)
     if not path.exists():
-        raise LogError(f"{path}: no such file")
+        raise LogError(f"{path}: no such file", remedy="Check the path")
     decisions = []
     for where, row in _jsonl(path):
         model = row.get("model")
