@@ -14,10 +14,12 @@ QUESTIONS = (
 
 
 def show(event: Event) -> None:
+    """One line of progress."""
     print(f"  {event.at_s:5.2f} s  {event.kind:9} {event.detail.get('model', '')}")
 
 
 async def main() -> None:
+    """Asks both questions and says why each answer is believed."""
     async with Orchestrator(
         "openai/gpt-5-mini", "anthropic/claude-haiku-4-5", "openai/gpt-5", budget={"usd": 0.02, "seconds": 60}
     ) as fleet:

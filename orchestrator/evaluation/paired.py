@@ -20,7 +20,7 @@ from orchestrator.router.guarantee.certificate import betting_p_value, net_loss_
 
 Array = NDArray[np.float64]
 FLIPS = 50_000
-ROUNDING = 1e-9
+ROUNDING = 1e-9  # relative: sums that are equal but for the order of their terms differ by less
 RESAMPLES = 2_000
 TINY_USD = 1e-9  # beside which a cost of nothing has a logarithm
 

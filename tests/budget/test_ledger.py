@@ -163,4 +163,4 @@ def test_a_float_is_rounded_up_as_the_number_that_it_prints(usd: Decimal) -> Non
 @pytest.mark.parametrize("value", [10**400, -(10**400)], ids=["high", "low"])
 def test_a_number_that_no_float_holds_is_refused(limit: str, value: int) -> None:
     with pytest.raises(InvalidBudget, match=r"finite|whole number"):
-        Budget(**{limit: value})  # type: ignore[arg-type]
+        Budget.parse({limit: value})

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -279,8 +280,8 @@ class NoCoroutine:
 
 
 def test_a_check_that_fails_costs_no_answer_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    checks = [Broken(), NoCoroutine()]
-    with Orchestrator(ScriptedBackend("small", "It is 42."), verifiers=checks) as fleet:  # type: ignore[list-item]
+    checks: list[Any] = [Broken(), NoCoroutine()]  # the second is no verifier
+    with Orchestrator(ScriptedBackend("small", "It is 42."), verifiers=checks) as fleet:
         answer = fleet.answer_sync("What is 6 * 7?")
     assert answer.text == "It is 42."
     assert "the check broken says nothing: it failed: ValueError: boom" in answer.explain()

@@ -178,10 +178,10 @@ async def models(services: Services, call: ClientRequest, _: object) -> None:
 async def reload(services: Services, call: ClientRequest, _: object) -> None:
     """Reads the configuration again (operators only)."""
     _operator_only(call)
-    waits = await services.reload()  # here first: a mistake is told to who asked, and nobody changes over
+    needs_restart = await services.reload()  # here first: a mistake is told to who asked, and nobody changes over
     await asyncio.to_thread(services.accounts.ask_for_reload)
     services.has_reloaded()
-    await call.reply_json({"status": "reloaded"} | ({"needs_restart": waits} if waits else {}))
+    await call.reply_json({"status": "reloaded"} | ({"needs_restart": needs_restart} if needs_restart else {}))
 
 
 async def _do(services: Services, work: Callable[[], T], *, changes: bool = True) -> T:

@@ -54,6 +54,7 @@ FLUSH_S, BOOK_S, LOOK_S, BURY_S, TIDY_S = 0.25, 0.5, 1.0, 5.0, 3_600.0
 STUDENTS_S = 60.0
 BODY_LOOK_S = 0.5
 AT_START = ("database", "admin_key", "access_log", "cache", "max_in_flight", "telemetry", "log_level", "log_format")
+"""Fields of `gateway:` that are read when it starts, and not again at a reload."""
 BODIES_IN_MEMORY = 16  # as many of the largest size
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -281,9 +282,13 @@ class Services:
         before, self.serving = self.serving, await asyncio.to_thread(Serving, config, engine, self.runs)
         self.forget_answers()
         await before.leave()
-        waits = [f"gateway.{name}" for name in AT_START if getattr(config.gateway, name) != getattr(self._began, name)]
-        log.info("the configuration was read again%s", f"; restart for {', '.join(waits)}" if waits else "")
-        return waits
+        needs_restart = [
+            f"gateway.{name}" for name in AT_START if getattr(config.gateway, name) != getattr(self._began, name)
+        ]
+        log.info(
+            "the configuration was read again%s", f"; restart for {', '.join(needs_restart)}" if needs_restart else ""
+        )
+        return needs_restart
 
     def forget_answers(self) -> None:
         """Gives no answer again that was given before: what it rested on has changed."""

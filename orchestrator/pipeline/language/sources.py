@@ -21,6 +21,13 @@ MAX_INCLUDES = 32
 Where = tuple[str | int, ...]
 _MAPPINGS = ("env", "inputs", "tools", "steps")
 _SHARED = (*_MAPPINGS, "tests", "include", "version")
+_HINTS = {  # what a mistake of YAML usually is, by what its parser tells
+    "mapping values are not allowed": "put the text in quotes: it holds ': '",
+    "expected ',' or '}'": "put texts in { } in quotes where they hold ${...}, a comma or a brace",
+    "expected ',' or ']'": "put texts in [ ] in quotes where they hold ${...}, a comma or a bracket",
+    "did not find expected key": "indent as the lines around it",
+    "cannot start any token": "put the text in quotes, and indent with spaces, not tabs",
+}
 
 
 class Sources:
@@ -294,12 +301,3 @@ def _find(located: Located, path: Where, text: str, start: int) -> tuple[int, in
 def _hint(problem: str) -> str:
     """What a mistake of YAML usually is, since its parser tells what it expected."""
     return next((hint for part, hint in _HINTS.items() if part in problem), "")
-
-
-_HINTS = {
-    "mapping values are not allowed": "put the text in quotes: it holds ': '",
-    "expected ',' or '}'": "put texts in { } in quotes where they hold ${...}, a comma or a brace",
-    "expected ',' or ']'": "put texts in [ ] in quotes where they hold ${...}, a comma or a bracket",
-    "did not find expected key": "indent as the lines around it",
-    "cannot start any token": "put the text in quotes, and indent with spaces, not tabs",
-}

@@ -30,11 +30,12 @@ def validated(kind: type[M], raw: JsonValue, where: Where, sources: Sources, wha
     except ValidationError as error:
         told: set[Where] = set()
         found = [(_path(raw, problem["loc"], problem["type"]), problem) for problem in error.errors()]
+        extra = [path for path, problem in found if problem["type"] == "extra_forbidden"]
         for path, problem in sorted(found, key=lambda each: each[1]["type"] in _VAGUE):
             # An alternative that the author did not mean is not told where the one that was meant has mistakes of its
             # own.
             is_meant = not any(len(other) > len(path) and other[: len(path)] == path for other, _ in found)
-            if problem["type"] == "missing" and _is_misspelt(path, [p for p, each in found if each is not problem]):
+            if problem["type"] == "missing" and _is_misspelt(path, extra):
                 continue
             if path not in told and (is_meant or problem["type"] not in _VAGUE):
                 told.add(path)
@@ -42,9 +43,9 @@ def validated(kind: type[M], raw: JsonValue, where: Where, sources: Sources, wha
         return None
 
 
-def _is_misspelt(missing: Where, others: Iterable[Where]) -> bool:
+def _is_misspelt(missing: Where, extra: Iterable[Where]) -> bool:
     """Whether a field that is missing stands there under a name much like its own, which is told already."""
-    beside = [str(path[-1]) for path in others if path[:-1] == missing[:-1]]
+    beside = [str(path[-1]) for path in extra if path[:-1] == missing[:-1]]
     return bool(difflib.get_close_matches(str(missing[-1]), beside, n=1, cutoff=0.6))
 
 
