@@ -33,7 +33,7 @@ def as_json(found: SuiteResult) -> JsonObject:
                 "p50_s": result.seconds_at(0.5),
                 "p95_s": result.seconds_at(0.95),
                 "calibration_error": result.calibration_error,
-                "errors": sum(bool(row.error) for row in result.rows),
+                "errors": len(result.failures),
                 "undecided": result.undecided,
             }
             for result in found.results
@@ -81,6 +81,11 @@ def as_text(found: SuiteResult) -> str:
             f"{result.name:{width}}  {score.value:5.3f}  {score.low:.3f} to {score.high:.3f}  {usd:>9}  "
             f"{_seconds(result.seconds_at(0.5)):>5}  {_seconds(result.seconds_at(0.95)):>5}"
         )
+    lines += [
+        f"{len(failed)} of {asked} answers of {result.name} failed, and count as wrong: {failed[0].why}"
+        for result in found.results
+        if (failed := result.failures)
+    ]
     undecided = sum(result.undecided for result in found.results)
     if undecided:
         lines += [

@@ -78,12 +78,22 @@ class VariantResult:
         return float(np.quantile([row.seconds for row in self.rows], share)) if self.rows else 0.0
 
     @property
-    def calibration_error(self) -> float:
-        """How far stated confidence and share of right answers lie apart, in ten groups of equal size."""
-        order = sorted(self.rows, key=lambda row: row.confidence)
+    def failures(self) -> tuple[ScoredAnswer, ...]:
+        """The examples to which there was no answer but an error."""
+        return tuple(row for row in self.rows if row.error)
+
+    @property
+    def calibration_error(self) -> float | None:
+        """How far stated confidence and share of right answers lie apart, in [0, 1], in ten groups of equal size.
+
+        `None` where every answer failed.
+        """
+        order = sorted((row for row in self.rows if not row.error), key=lambda row: row.confidence)
+        if not order:
+            return None
         groups = [g for g in np.array_split(np.arange(len(order)), 10) if len(g)]
         apart = (len(g) * abs(sum(order[i].confidence - order[i].passed for i in g.tolist()) / len(g)) for g in groups)
-        return float(sum(apart) / max(len(order), 1))
+        return float(sum(apart) / len(order))
 
 
 @dataclass(frozen=True, slots=True)

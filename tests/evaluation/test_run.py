@@ -193,3 +193,18 @@ def test_what_cannot_be_compared_is_told_apart_from_what_is_wrong(text: str, is_
     case = Case("1", ({"role": "user", "content": "What is the capital of France?"},), ("Paris",))
     found = asyncio.run(grade(case, Answer(text, 0.5, "m", 0.0, 0.1, False, "")))
     assert (found.passed, found.undecided) == (False, is_undecided)
+
+
+def test_a_server_that_is_down_is_no_score_of_zero_alone(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}')
+    model = {"provider": "compatible", "base_url": "http://127.0.0.1:9/v1", "input_usd_per_mtok": 0}
+    model |= {"output_usd_per_mtok": 0, "retries": 0}
+    (tmp_path / "fleet.yaml").write_text(yaml.safe_dump({"models": {"a": model}, "memory": None}))
+    found = {"name": "down", "data": [{"file": "q.jsonl"}], "configurations": {"plain": {"config": "fleet.yaml"}}}
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump(found))
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(main, ["eval", str(tmp_path / "suite.yaml"), "--html", str(page)])
+    assert "1 of 1 answers of plain failed, and count as wrong: " in done.output
+    assert "cannot connect" in done.output
+    assert "0.000</" not in page.read_text()
+    assert run(tmp_path / "suite.yaml")[1]["configurations"][0]["calibration_error"] is None
