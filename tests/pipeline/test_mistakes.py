@@ -389,3 +389,8 @@ def test_what_yaml_cannot_read_is_told_with_what_is_usually_meant(tmp_path: Path
     found = diagnostics(write(tmp_path, f"version: 1\nname: a\nsteps:\n  b: {step}\n"))
     assert found[0].code == "E101"
     assert hint in found[0].hint
+
+
+def test_steps_written_as_a_list_are_told_how_they_are_written(tmp_path: Path) -> None:
+    found = diagnostics(write(tmp_path, "version: 1\nname: a\nsteps:\n  - {name: b, say: hi}\n"))
+    assert "put the name before each step" in found[0].hint

@@ -15,6 +15,7 @@ from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.language.sources import Sources, Where
 
 M = TypeVar("M", bound=BaseModel)
+NO_LIST = "put the name before each step: `name: {say: hi}`, without dashes"
 _NOT_FIELDS = frozenset({"where"})
 
 
@@ -147,7 +148,10 @@ def _tell(
         return
     if alternatives:
         sources.problem(
-            where, "E106", f"{what}: {field} is {' or '.join(alternatives)}, not {_short(problem['input'])}"
+            where,
+            "E106",
+            f"{what}: {field} is {' or '.join(alternatives)}, not {_short(problem['input'])}",
+            NO_LIST if field == "steps" and isinstance(problem["input"], list) else "",
         )
         return
     message = (
