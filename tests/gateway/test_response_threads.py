@@ -36,7 +36,7 @@ def test_turns_are_added_and_read_again(gateway: Any, stream: bool) -> None:
     for question, named in (("Where is the Louvre?", talk.id), ("And the Prado?", {"id": talk.id})):
         made = api.responses.create(model="small", input=question, conversation=named, stream=stream)
         if stream:
-            made = next(event.response for event in made if event.type == "response.completed")
+            (made,) = [event.response for event in made if event.type == "response.completed"]  # read to its end
         assert made.conversation.id == talk.id
     roles = [role for role, _ in said(gateway)]
     assert roles == ["system", "user", "assistant", "user"]
