@@ -117,7 +117,8 @@ class Route:
 
     `adequate` says whether the chosen model reaches the quality asked for; if none does, the most promising one is
     chosen as best effort. `unfamiliar`: the query is unlike those that were graded, so that P(correct) is a guess; a
-    search should compare drafts.
+    search should compare drafts. `without_skill` names the models of which nothing is known: no outcomes, no stated
+    skill; P(correct) of them is a cautious default.
     """
 
     chosen: str | None
@@ -126,6 +127,7 @@ class Route:
     reason: str
     weighed: tuple[_Weighed, ...] = field(repr=False)
     unfamiliar: bool = False
+    without_skill: frozenset[str] = frozenset()
 
     @property
     def quality(self) -> float:
@@ -157,6 +159,7 @@ class Route:
             "quality": self.quality,
             "reason": self.reason,
             "unfamiliar": self.unfamiliar,
+            "without_skill": sorted(self.without_skill),
             "options": [asdict(option) for option in self.options],
         }
 
@@ -200,12 +203,14 @@ def choose(
     expected_tokens: Sequence[float] | None = None,
     unfamiliar: bool = False,
     certain: Container[str] = (),
+    without_skill: frozenset[str] = frozenset(),
 ) -> Route:
     """The decision. `p_success` maps every model's name to a probability in [0, 1]; 0 rules a model out, so does NaN.
 
     `preference` outranks `quality`, which alone means: the cheapest model that reaches it. `expected_tokens` says how
     long each model's answer will be, in the order of `profiles`; without it every answer is as long as the profile
-    says. `unfamiliar` is noted in the route; P(correct) of the `certain` models is no guess even so.
+    says. `unfamiliar` and `without_skill` are noted in the route; P(correct) of the `certain` models is no guess even
+    so.
     """
     preference = preference or Preference(quality=quality)
     needs, constraints = needs or _NO_NEEDS, constraints or _UNCONSTRAINED
@@ -217,11 +222,12 @@ def choose(
         for profile, tokens in zip(known, lengths, strict=True)
     )
     route = _decision(weighed, preference)
-    if not unfamiliar:
+    if not unfamiliar and not without_skill:
         return route
-    is_guess = route.chosen is not None and route.chosen not in certain
+    is_guess = unfamiliar and route.chosen is not None and route.chosen not in certain
     reason = route.reason + UNFAMILIAR if is_guess else route.reason
-    return Route(route.chosen, route.adequate, preference, reason, weighed, unfamiliar=True)
+    unknown = frozenset(name for name in without_skill if name not in certain)
+    return Route(route.chosen, route.adequate, preference, reason, weighed, unfamiliar, unknown)
 
 
 def _decision(weighed: tuple[_Weighed, ...], preference: Preference) -> Route:

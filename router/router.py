@@ -34,12 +34,14 @@ class Assessed(NamedTuple):
     """P(correct) in (0, 1) and the expected output tokens of each model, in the order in which the models were
     given.
 
-    `unfamiliar`: the query is unlike those that were graded, so that P(correct) is a guess.
+    `unfamiliar`: the query is unlike those that were graded, so that P(correct) is a guess. `without_skill`: the models
+    of which nothing is known.
     """
 
     p_success: list[float]
     tokens: list[float] | None
     unfamiliar: bool = False
+    without_skill: frozenset[str] = frozenset()
 
 
 class Router:
@@ -81,7 +83,8 @@ class Router:
         """What each decision rests on; several queries at once take half the time of one by one."""
         p, tokens, unfamiliar = self.success.assess(queries, models)
         lengths = [None] * len(queries) if tokens is None else tokens.tolist()
-        return [Assessed(*row) for row in zip(p.tolist(), lengths, unfamiliar.tolist(), strict=True)]
+        unknown = self.success.without_skill(models)
+        return [Assessed(*row, unknown) for row in zip(p.tolist(), lengths, unfamiliar.tolist(), strict=True)]
 
     def route_many(
         self,
@@ -161,6 +164,7 @@ def decide(
         expected_tokens=assessed.tokens,
         unfamiliar=assessed.unfamiliar,
         certain=known or (),
+        without_skill=assessed.without_skill,
     )
 
 

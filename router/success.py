@@ -17,7 +17,7 @@ from dataclasses import asdict
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -40,6 +40,15 @@ DEFAULT_SKILL = 0.7
 FORMAT = 4
 READABLE = (3, 4)
 MAX_FLEETS = 16
+
+
+class _Parameters(NamedTuple):
+    """What is known of the models of a fleet, each array of shape (models,)."""
+
+    bias: Array
+    slope: Array
+    columns: Integers
+    without_skill: frozenset[str]
 
 
 class SuccessModel:
@@ -69,7 +78,7 @@ class SuccessModel:
         self.lengths = lengths
         self.prior = prior
         self.kinds = kinds
-        self._fleets: dict[tuple[int, ...], tuple[tuple[Array, Array, Integers], tuple[ModelProfile, ...]]] = {}
+        self._fleets: dict[tuple[int, ...], tuple[_Parameters, tuple[ModelProfile, ...]]] = {}
         self._column = {name: index + 1 for index, name in enumerate(heads.models)} if heads else {}
 
     @classmethod
@@ -189,6 +198,13 @@ class SuccessModel:
                 return whose + (", with a head" if name in self._column else "")
         return "a cautious default" if profile.skill is None else f"its stated skill, {profile.skill}"
 
+    def without_skill(self, profiles: Sequence[ModelProfile]) -> frozenset[str]:
+        """The models of which nothing is known: no outcomes, no model that they are like, no stated skill.
+
+        Their P(correct) rests on a cautious default.
+        """
+        return self._parameters(profiles).without_skill
+
     def predict(self, query: str, profiles: Iterable[ModelProfile]) -> dict[str, float]:
         """P(correct) in (0, 1) for every model; the query's features are computed once."""
         known = list(profiles)
@@ -200,7 +216,7 @@ class SuccessModel:
 
     def assess(self, queries: Sequence[str], profiles: Sequence[ModelProfile]) -> Assessment:
         """What is expected of each model on each query."""
-        bias, slope, columns = self._parameters(profiles)
+        bias, slope, columns, _ = self._parameters(profiles)
         if self.space is None:
             return Assessment(np.tile(sigmoid(bias), (len(queries), 1)), None, np.zeros(len(queries), dtype=bool))
         points = self.space.points(queries)
@@ -292,11 +308,8 @@ class SuccessModel:
                 digest.update(name.encode() + array.tobytes())
         return digest.hexdigest()[:16]
 
-    def _parameters(self, profiles: Sequence[ModelProfile]) -> tuple[Array, Array, Integers]:
-        """Bias, slope and column of each model.
-
-        A fleet is asked about again and again: the last ones are kept, by identity.
-        """
+    def _parameters(self, profiles: Sequence[ModelProfile]) -> _Parameters:
+        """What is known of each model. A fleet is asked about again and again: the last ones are kept, by identity."""
         key = tuple(map(id, profiles))
         found = self._fleets.get(key)
         if found is None:
@@ -305,9 +318,13 @@ class SuccessModel:
             columns = np.array([self.own_column(profile) for profile in profiles], dtype=np.int64)
             if len(self._fleets) >= MAX_FLEETS:
                 self._fleets.clear()
+            known = _Parameters(bias, slope, columns, frozenset(p.name for p in profiles if not self._knows(p)))
             # The profiles are kept, too, so that no other object can take over their identity.
-            found = self._fleets[key] = ((bias, slope, columns), tuple(profiles))
+            found = self._fleets[key] = (known, tuple(profiles))
         return found[0]
+
+    def _knows(self, profile: ModelProfile) -> bool:
+        return profile.skill is not None or profile.name in self.abilities or profile.like in self.abilities
 
     def own_column(self, profile: ModelProfile) -> int:
         """The model's own head, or that of the model that it is like, else the column of zeros."""

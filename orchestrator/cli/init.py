@@ -17,16 +17,21 @@ if TYPE_CHECKING:
     from orchestrator.providers.provider import Provider
 
 MAX_MODELS = 4
+ANY_SERVER = "compatible"
+PLACEHOLDER = "MODEL"
 
 
 @dataclass(frozen=True, slots=True)
 class Suggested:
-    """A model for the file: its name in the fleet, whose it is, and what its provider calls it."""
+    """A model for the file: its name in the fleet, whose it is, what its provider calls it, and the address of its
+    server, where that is not the provider's own.
+    """
 
     name: str
     provider: str
     model: str
     note: str = ""
+    base_url: str = ""
 
 
 @click.command("init")
@@ -34,6 +39,9 @@ class Suggested:
     "--provider", "providers", multiple=True, help="Use this provider's models, with a key or not (may be repeated)."
 )
 @click.option("--model", "models", multiple=True, help="Use this model, as provider/model (may be repeated).")
+@click.option(
+    "--base-url", metavar="URL", help="The server of these, ending in /v1: one of your own [default: the provider's]."
+)
 @click.option(
     "--usd", type=FiniteRange(min=0), default=0.05, show_default=True, help="The limit for one query, in USD."
 )
@@ -48,6 +56,7 @@ class Suggested:
 def command(
     providers: tuple[str, ...],
     models: tuple[str, ...],
+    base_url: str | None,
     usd: float,
     memory: bool,
     output: Path,
@@ -58,13 +67,15 @@ def command(
     """Write a commented orchestrator.yaml for the API keys and model servers that are found on this machine.
 
     On a terminal it asks which of them to use. No paid API is contacted, and no key is written: the file names the
-    environment variables that hold them.
+    environment variables that hold them. A server with --base-url is asked which models it has.
     """
     from orchestrator.errors import ConfigError
 
     if output.exists() and not force:
         raise ConfigError(f"{output} is there already", remedy="Choose another --output, or replace it with --force")
-    chosen = _named(models) + _of_providers(providers)
+    if base_url and not models and not providers:
+        providers = (ANY_SERVER,)
+    chosen = _named(models, base_url) + _of_providers(providers, base_url)
     if not chosen:
         found = asyncio.run(_found())
         chosen = found if yes or as_json or not sys.stdin.isatty() else _asked(found)
@@ -82,6 +93,11 @@ def command(
     for variable in missing:
         hint(f"set the key first: export {variable}=...")
     where = "" if output == Path("orchestrator.yaml") else f" --config {output}"
+    for each in chosen:
+        if each.model == PLACEHOLDER:
+            hint(f"write the name of a model of {each.provider} where the file says {PLACEHOLDER}")
+        if each.base_url:
+            hint(f"write what {each.name} costs: the file says 0, and budgets believe it")
     hint(f'next: orchestrator config check{where} && orchestrator ask "What is 15% of 80?"{where}')
 
 
@@ -101,6 +117,8 @@ def configuration(chosen: list[Suggested], *, usd: float, memory: bool) -> str:
             f"  {each.name}:",
             f"    provider: {each.provider}" + (f"   # {each.note}" if each.note else ""),
             f"    model: {json.dumps(each.model)}",
+            *(_of_own_server(each.base_url) if each.base_url else ()),
+            "    # skill: 0.75                      # share of ordinary questions that it gets right: a first guess",
         ]
     if not chosen:
         lines += [
@@ -126,17 +144,29 @@ def configuration(chosen: list[Suggested], *, usd: float, memory: bool) -> str:
     return "\n".join(lines)
 
 
-def _named(models: tuple[str, ...]) -> list[Suggested]:
+def _of_own_server(base_url: str) -> list[str]:
+    return [
+        f"    base_url: {json.dumps(base_url)}",
+        "    # key: env:MY_KEY                  # where the server wants one",
+        "    input_usd_per_mtok: 0              # what a million tokens cost you: budgets believe it",
+        "    output_usd_per_mtok: 0",
+    ]
+
+
+def _named(models: tuple[str, ...], base_url: str | None) -> list[Suggested]:
     from orchestrator.fleet.named import split_name
+    from orchestrator.providers.table import PROVIDERS
 
     found = []
     for whole in models:
         provider, model = split_name(whole)
-        found.append(Suggested(_fleet_name(model), provider, model, _key_note(provider)))
+        if provider in PROVIDERS:
+            _check_address(PROVIDERS[provider], base_url)
+        found.append(Suggested(_fleet_name(model), provider, model, _key_note(provider), base_url or ""))
     return found
 
 
-def _of_providers(providers: tuple[str, ...]) -> list[Suggested]:
+def _of_providers(providers: tuple[str, ...], base_url: str | None) -> list[Suggested]:
     from orchestrator.errors import UnknownModel, did_you_mean
     from orchestrator.providers.table import PROVIDERS
 
@@ -145,8 +175,33 @@ def _of_providers(providers: tuple[str, ...]) -> list[Suggested]:
         row = PROVIDERS.get(name)
         if row is None:
             raise UnknownModel(f"unknown provider {name!r}", remedy=did_you_mean(name, PROVIDERS))
-        found += _models_of(row) or [Suggested(name, name, "MODEL", "write the name of one of its models")]
+        _check_address(row, base_url)
+        offered = _listed_by(row, base_url) if base_url else _models_of(row)
+        found += offered or [Suggested(name, name, PLACEHOLDER, "write the name of one of its models", base_url or "")]
     return found
+
+
+def _check_address(row: Provider, base_url: str | None) -> None:
+    """Raises `ConfigError` where the file would name a server without an address, or no address."""
+    from orchestrator.errors import ConfigError
+
+    if not base_url and not row.base_url:
+        raise ConfigError(
+            f"servers of {row.name!r} have no address of their own",
+            remedy="Name it: --base-url http://127.0.0.1:8000/v1",
+        )
+    if base_url and not base_url.startswith(("http://", "https://")):
+        raise ConfigError(f"{base_url!r} is no address", remedy="Write it as http://127.0.0.1:8000/v1")
+
+
+def _listed_by(row: Provider, base_url: str) -> list[Suggested]:
+    """The models that a server says it has; none where it cannot be asked, which is told."""
+    from orchestrator.fleet.discovery import reach
+
+    reached = asyncio.run(reach(row, base_url=base_url))
+    if reached.problem:
+        hint(f"its models are not known: {reached.problem}")
+    return [Suggested(_fleet_name(each), row.name, each, base_url=base_url) for each in reached.models[:MAX_MODELS]]
 
 
 async def _found() -> list[Suggested]:

@@ -175,6 +175,7 @@ def show_facts(answer: Answer, *, answer_id: str = "") -> None:
     parts = [
         answer.model,
         f"P(correct) {answer.confidence:.2f}",
+        *(("skill not stated",) if answer.rests_on_default else ()),
         money(answer.cost_usd),
         f"{answer.latency_s * 1000:.0f} ms",
     ]

@@ -64,6 +64,7 @@ class Answer:
         """The text, and a line with confidence, model, cost and time."""
         parts = [
             f"P(correct) {self.confidence:.2f}",
+            *(("skill not stated",) if self.rests_on_default else ()),
             self.model,
             money(self.cost_usd),
             f"{self.latency_s:.2f} s" if self.latency_s >= 1 else f"{self.latency_s * 1000:.0f} ms",
@@ -132,6 +133,13 @@ class Answer:
     def signed(self) -> JsonObject:
         """What must go back to the model with results of its calls, as fields of its message in OpenAI's form."""
         return next((each.completion.signed for each in self.given if each.calls), {})
+
+    @property
+    def rests_on_default(self) -> bool:
+        """Whether nothing was known of the model beforehand: no stated skill, no outcomes, so that `confidence` starts
+        from a cautious default.
+        """
+        return self.route is not None and self.model in self.route.without_skill
 
     @property
     def is_cut(self) -> bool:
@@ -269,7 +277,10 @@ def _result(answer: Answer) -> str:
     if answer.is_cut and not answer.partial:
         cut = " Its text ends because it reached its longest length: raise max_tokens."
     simulated = " Part of it is a simulation." if answer.simulated else ""
-    return f"The answer is {answer.model}'s, right with P {answer.confidence:.2f}.{cut}{simulated}"
+    default = ""
+    if answer.rests_on_default:
+        default = f" Nothing is known of {answer.model}, so that rests on a cautious default: state its skill."
+    return f"The answer is {answer.model}'s, right with P {answer.confidence:.2f}.{default}{cut}{simulated}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -149,6 +149,29 @@ def test_init_refuses_what_is_not_there(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert b"Did you mean 'openai'" in done.stderr
     assert run(tmp_path, "init", "--model", "gpt-5-mini").returncode == 2
+    for arguments in (("--provider", "compatible"), ("--model", "compatible/llama"), ("--base-url", "localhost:8000")):
+        done = run(tmp_path, "init", *arguments)
+        assert done.returncode == 2, arguments
+        assert b"http://127.0.0.1:8000/v1" in done.stderr
+    assert not (tmp_path / "orchestrator.yaml").exists()
+
+
+def test_init_asks_a_server_of_ones_own_for_its_models(tmp_path: Path) -> None:
+    listed = {"data": [{"id": "llama-3.2-3b"}, {"id": "qwen/qwen3-8b"}]}
+    with faulty_server(reply(200, listed)) as server:
+        url = server.url
+        done = run(tmp_path, "init", "--base-url", url)
+    assert done.returncode == 0, done.stderr.decode()
+    config = load_config(tmp_path / "orchestrator.yaml")
+    assert config.models["qwen3-8b"].model == "qwen/qwen3-8b"
+    assert config.models["qwen3-8b"].base_url == url
+    assert config.models["qwen3-8b"].provider == "compatible"
+    assert "what llama-3.2-3b costs" in done.stderr.decode()
+    assert run(tmp_path, "config", "check").returncode == 0
+    gone = run(tmp_path, "init", "--base-url", url, "--force")  # nothing answers there any more
+    assert gone.returncode == 0
+    assert b"its models are not known" in gone.stderr
+    assert b"where the file says MODEL" in gone.stderr
 
 
 def test_config_check_tells_every_mistake_with_its_place(tmp_path: Path) -> None:

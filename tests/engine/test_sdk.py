@@ -389,6 +389,26 @@ def test_what_is_no_value_says_so_with_what_was_said() -> None:
 # What people see
 
 
+def test_a_confidence_that_rests_on_a_default_says_so() -> None:
+    def asked(**known: Any) -> Answer:
+        model = ScriptedBackend("far", "Paris", profile=ModelProfile("far", 1.0, 1.0, **known))
+        with Orchestrator(model, "calculator") as fleet:
+            return fleet.answer_sync("What is the capital of France?", strategy="single")
+
+    unknown = asked()
+    assert unknown.rests_on_default
+    assert "skill not stated" in str(unknown)
+    assert "Nothing is known of far" in unknown.explain()
+    assert unknown.route is not None
+    assert unknown.route.as_dict()["without_skill"] == ["far"]  # the calculator knows what it can
+    for known in ({"skill": 0.7}, {"like": "Meta-Llama-3.1-8B-Instruct"}):
+        answer = asked(**known)
+        assert not answer.rests_on_default, known
+        assert "skill" not in str(answer)
+    with Orchestrator("calculator") as fleet:
+        assert "skill" not in str(fleet.answer_sync("2 + 2"))
+
+
 def test_an_answer_prints_in_two_lines_and_tells_its_story() -> None:
     with Orchestrator(ScriptedBackend("m", "The answer is 42")) as fleet:
         answer = fleet.answer_sync("What is the answer?")

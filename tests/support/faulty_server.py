@@ -31,8 +31,8 @@ class FaultyServer:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             self.heads.append(head)
-            length = int(head.split("content-length:")[1].split("\r\n")[0])
-            self.requests.append(json.loads(await reader.readexactly(length)))
+            length = int(head.partition("content-length:")[2].partition("\r\n")[0] or 0)
+            self.requests.append(json.loads(await reader.readexactly(length) or b"{}"))
             await self._scripts[min(len(self.requests), len(self._scripts)) - 1](writer)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
