@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from orchestrator.router.features.features import Floats
+from orchestrator.router.calibration import Array
+from orchestrator.router.features.features import Floats, Integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +34,12 @@ class Heads:
     mean_ease: float = 0.0
     prior_ease: float = 0.0
     effects: Floats = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+
+
+class FleetParameters(NamedTuple):
+    """What is known of the models of a fleet: each array has shape (models,), `columns` are those of their heads."""
+
+    bias: Array
+    slope: Array
+    columns: Integers
+    without_skill: frozenset[str]

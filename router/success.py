@@ -17,7 +17,7 @@ from dataclasses import asdict
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -27,8 +27,8 @@ from orchestrator.router.assessment import Assessment, Scored, certainty
 from orchestrator.router.calibration import Array, logit, sigmoid
 from orchestrator.router.difficulty import DifficultyPrior, stated_difficulty
 from orchestrator.router.features.feature_space import Encoder, FeatureSpace, Points, Scales
-from orchestrator.router.features.features import Floats, Integers
-from orchestrator.router.heads import Ability, Heads
+from orchestrator.router.features.features import Floats
+from orchestrator.router.heads import Ability, FleetParameters, Heads
 from orchestrator.router.learned_kinds import LearnedKinds
 from orchestrator.router.length import LengthModel, ModelLength
 from orchestrator.router.outcome import query_hashes
@@ -40,15 +40,6 @@ DEFAULT_SKILL = 0.7
 FORMAT = 4
 READABLE = (3, 4)
 MAX_FLEETS = 16
-
-
-class _Parameters(NamedTuple):
-    """What is known of the models of a fleet, each array of shape (models,)."""
-
-    bias: Array
-    slope: Array
-    columns: Integers
-    without_skill: frozenset[str]
 
 
 class SuccessModel:
@@ -78,7 +69,7 @@ class SuccessModel:
         self.lengths = lengths
         self.prior = prior
         self.kinds = kinds
-        self._fleets: dict[tuple[int, ...], tuple[_Parameters, tuple[ModelProfile, ...]]] = {}
+        self._fleets: dict[tuple[int, ...], tuple[FleetParameters, tuple[ModelProfile, ...]]] = {}
         self._column = {name: index + 1 for index, name in enumerate(heads.models)} if heads else {}
 
     @classmethod
@@ -308,7 +299,7 @@ class SuccessModel:
                 digest.update(name.encode() + array.tobytes())
         return digest.hexdigest()[:16]
 
-    def _parameters(self, profiles: Sequence[ModelProfile]) -> _Parameters:
+    def _parameters(self, profiles: Sequence[ModelProfile]) -> FleetParameters:
         """What is known of each model. A fleet is asked about again and again: the last ones are kept, by identity."""
         key = tuple(map(id, profiles))
         found = self._fleets.get(key)
@@ -318,7 +309,7 @@ class SuccessModel:
             columns = np.array([self.own_column(profile) for profile in profiles], dtype=np.int64)
             if len(self._fleets) >= MAX_FLEETS:
                 self._fleets.clear()
-            known = _Parameters(bias, slope, columns, frozenset(p.name for p in profiles if not self._knows(p)))
+            known = FleetParameters(bias, slope, columns, frozenset(p.name for p in profiles if not self._knows(p)))
             # The profiles are kept, too, so that no other object can take over their identity.
             found = self._fleets[key] = (known, tuple(profiles))
         return found[0]

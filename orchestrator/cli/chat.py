@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.approval import approve_option, approver, show_waiting, tool_option
-from orchestrator.cli.options import engine_options, is_quiet, printable, usd_option
+from orchestrator.cli.options import engine_options, is_quiet, printable
 
 if TYPE_CHECKING:
     from orchestrator.engine.conversation import Conversation
@@ -46,7 +46,8 @@ Ctrl-C stops an answer; what was said is kept."""
 @click.option("--context-tokens", type=int, default=8_000, show_default=True, help="The most tokens of a prompt.")
 @tool_option
 @approve_option
-@usd_option
+@click.option("--usd", "--budget", "usd", type=float, help="Spend at most this many USD on each message.")
+@click.option("--total-usd", type=float, help="Spend at most this many USD on the whole conversation.")
 @engine_options
 def command(
     session: str | None,
@@ -57,6 +58,7 @@ def command(
     tools: tuple[str, ...],
     approve_all: bool,
     usd: float | None,
+    total_usd: float | None,
     scope: str,
     memory_path: Path | None,
     config: Path | None,
@@ -82,7 +84,9 @@ def command(
             known = fleet.storage.conversations.sessions(scope)
             session = known[0][0] if known else None
         session = session or f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {secrets.token_hex(2)}"
-        with fleet.conversation(scope, session=session, context_tokens=context_tokens, **settings) as chat:
+        with fleet.conversation(
+            scope, session=session, context_tokens=context_tokens, total_usd=total_usd, **settings
+        ) as chat:
             terminal = Terminal(fleet, chat, as_json=as_json, approves_all=approve_all)
             terminal.run()
     if terminal.has_waited:

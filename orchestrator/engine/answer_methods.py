@@ -145,10 +145,13 @@ class AnswerMethods(ToolRunMethods):
             raise unknown_keyword(method, settings, _KEYWORDS)
         return read_settings(query, settings, self.backends, self.tools, self.catalog)
 
-    def _progress(self, asked: PreparedQuery, *, keeps: bool) -> AsyncGenerator[Progress, None]:
+    def _progress(
+        self, asked: PreparedQuery, *, keeps: bool, within: Ledger | None = None
+    ) -> AsyncGenerator[Progress, None]:
         async def begin(on_event: Callable[[Event | TextDelta | TextRevised], None]) -> Answer:
             live = LiveText(on_event, keeps=keeps)
-            answer = await self._answered(replace(asked, on_event=_both(on_event, asked.on_event)), live=live)
+            told = replace(asked, on_event=_both(on_event, asked.on_event))
+            answer = await self._answered(told, within=within, live=live)
             live.finish(answer.text, answer.model, answer.stopped)
             return answer
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol, Unpack, cast
 
 from orchestrator.agent.journal import new_run_id
 from orchestrator.backends.base import Backend
+from orchestrator.budget import Budget, Ledger
 from orchestrator.conversation import Turn, as_anthropic, as_openai
 from orchestrator.conversation.kept import BuiltPrompt, KeptConversation, seconds_of
 from orchestrator.engine.calls import tells_mistakes
 from orchestrator.engine.settings import SETTINGS, PreparedQuery, QuerySettings
 from orchestrator.engine.streaming import AnswerStream, Progress
 from orchestrator.engine.sync import BlockingLoop, BlockingStream
-from orchestrator.errors import InvalidArgument, InvalidQuery
+from orchestrator.errors import BudgetExceeded, InvalidArgument, InvalidQuery
 from orchestrator.jsontypes import JsonObject
 from orchestrator.types import Answer, Message, Query
 
@@ -35,11 +36,11 @@ class ConversationEngine(Protocol):
     def prepare(self, text: str, settings: QuerySettings) -> PreparedQuery:
         """The query of a turn, checked."""
 
-    async def answer_prepared(self, asked: PreparedQuery) -> Answer:
-        """The answer to a query that was checked."""
+    async def answer_prepared(self, asked: PreparedQuery, *, within: Ledger | None = None) -> Answer:
+        """The answer to a query that was checked, on an account within `within`."""
 
-    def progress_of(self, asked: PreparedQuery) -> AsyncGenerator[Progress, None]:
-        """What happens while a query that was checked is answered."""
+    def progress_of(self, asked: PreparedQuery, *, within: Ledger | None = None) -> AsyncGenerator[Progress, None]:
+        """What happens while a query that was checked is answered, on an account within `within`."""
 
     async def prompt_of(self, query: Query) -> tuple[Message, ...]:
         """The messages that a model would be asked with."""
@@ -55,11 +56,20 @@ class Conversation:
     finds them again; a message that was not answered (the process ended) is answered when it is sent again.
     """
 
-    def __init__(self, engine: ConversationEngine, kept: KeptConversation, settings: QuerySettings) -> None:
+    def __init__(
+        self,
+        engine: ConversationEngine,
+        kept: KeptConversation,
+        settings: QuerySettings,
+        *,
+        total_usd: float | None = None,
+    ) -> None:
         self._engine = engine
         self._kept = kept
         self.scope, self.session = kept.scope, kept.session
         self._settings = settings
+        self._total_usd = total_usd
+        self._account: Ledger | None = None  # of all turns, where these have a limit
         self._lock = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -118,7 +128,10 @@ class Conversation:
             if key and (known := self._kept.answer_to(key, text)) is not None:
                 return known
             asked = await self._asked(text, key, settings, time)
-            answer = await self._engine.answer_prepared(asked)
+            try:
+                answer = await self._engine.answer_prepared(asked, within=self._account)
+            except BudgetExceeded as error:
+                raise self._explained(error, asked) from error
             await self._keep(answer, time)
             return answer
 
@@ -142,11 +155,14 @@ class Conversation:
                 yield known
                 return
             asked = await self._asked(text, key, settings)
-            async with contextlib.aclosing(self._engine.progress_of(asked)) as items:
-                async for item in items:
-                    if isinstance(item, Answer):
-                        await self._keep(item)
-                    yield item
+            async with contextlib.aclosing(self._engine.progress_of(asked, within=self._account)) as items:
+                try:
+                    async for item in items:
+                        if isinstance(item, Answer):
+                            await self._keep(item)
+                        yield item
+                except BudgetExceeded as error:
+                    raise self._explained(error, asked) from error
 
     async def _asked(self, text: str, key: str, settings: QuerySettings, time: datetime | None = None) -> PreparedQuery:
         """The query of a new turn, which is kept before anybody is asked."""
@@ -174,6 +190,19 @@ class Conversation:
     async def _open(self) -> None:
         if not self._kept.is_loaded:
             await asyncio.to_thread(self._kept.load)
+        if self._account is None and self._total_usd is not None:
+            self._account = Ledger(Budget(usd=max(self._total_usd - self.cost_usd, 0.0)))
+
+    def _explained(self, error: BudgetExceeded, asked: PreparedQuery) -> BudgetExceeded:
+        """The error of a turn, with the remedy that fits: what ran out may be the conversation's money."""
+        left = None if self._account is None else self._account.remaining_usd()
+        if error.limit != "usd" or left is None or (asked.budget.usd is not None and asked.budget.usd <= left):
+            return error
+        return BudgetExceeded(
+            f"{error.message}: of the {self._total_usd:g} USD of this conversation, {left:.6f} are left",
+            limit="usd",
+            remedy="Raise total_usd, lower max_tokens, or begin another conversation",
+        )
 
     async def _keep(self, answer: Answer, time: datetime | None = None) -> None:
         """Keeps an answer, with what was done for it."""
@@ -215,7 +244,8 @@ class Conversation:
             taken = await asyncio.to_thread(kept.store.turns, self.scope, session)
             if taken or session == self.session:
                 raise InvalidArgument(f"there is a session {session!r} already", remedy="Name another")
-            made = Conversation(self._engine, await asyncio.to_thread(kept.fork, session, at), self._settings)
+            forked = await asyncio.to_thread(kept.fork, session, at)
+            made = Conversation(self._engine, forked, self._settings, total_usd=self._total_usd)
         await made._open()
         return made
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Unpack
 
 from orchestrator.backends.base import Backend
-from orchestrator.budget import Ledger
+from orchestrator.budget import Budget, Ledger
 from orchestrator.conversation import ConversationStore
 from orchestrator.conversation.kept import KeptConversation
 from orchestrator.engine.answer_methods import AnswerMethods
@@ -37,6 +37,7 @@ class ConversationMethods(AnswerMethods):
         session: str | None = None,
         context_tokens: int = CONTEXT_TOKENS,
         speakers: Mapping[str, str] | None = None,
+        total_usd: float | None = None,
         **settings: Unpack[QuerySettings],
     ) -> Conversation:
         """A conversation of `scope`, kept under `session` in the fleet's `storage`, and gone on with where it ended.
@@ -46,10 +47,13 @@ class ConversationMethods(AnswerMethods):
             session: Its name. Without one it ends with this program.
             context_tokens: The most tokens of a prompt, the new message aside.
             speakers: Names of who speaks, by role, for memory: `{"user": "Ann", "assistant": "Jon"}`.
+            total_usd: The most that all turns together may cost, in USD, those of the session before today included;
+                `budget` is for each turn.
             **settings: As of `answer`, for every turn that says nothing else.
 
         Raises:
             ConfigError: A session is named, and the fleet has no storage.
+            InvalidBudget: `total_usd` is no amount.
 
         Example:
             >>> from orchestrator import Orchestrator
@@ -85,7 +89,7 @@ class ConversationMethods(AnswerMethods):
             context_tokens,
             speakers,
         )
-        return Conversation(self, kept, settings)
+        return Conversation(self, kept, settings, total_usd=Budget(usd=total_usd).usd)
 
     def _conversations(self, session: str | None) -> ConversationStore:
         if self.storage is not None:
@@ -105,9 +109,9 @@ class ConversationMethods(AnswerMethods):
         """The answer to a query that was checked, on an account within `within`."""
         return await self._answered(asked, within=within)
 
-    def progress_of(self, asked: PreparedQuery) -> AsyncGenerator[Progress, None]:
-        """What happens while a query that was checked is answered."""
-        return self._progress(asked, keeps=False)
+    def progress_of(self, asked: PreparedQuery, *, within: Ledger | None = None) -> AsyncGenerator[Progress, None]:
+        """What happens while a query that was checked is answered, on an account within `within`."""
+        return self._progress(asked, keeps=False, within=within)
 
     async def prompt_of(self, query: Query) -> tuple[Message, ...]:
         """The messages that a model would be asked with, notes of memory included."""

@@ -15,7 +15,15 @@ from orchestrator import Orchestrator
 from orchestrator.conversation import ContextPolicy, Window, choose_window
 from orchestrator.conversation.context import kept_tokens
 from orchestrator.engine.conversation import Conversation
-from orchestrator.errors import BackendUnavailable, ConfigError, InvalidArgument, InvalidQuery, NotAwaited
+from orchestrator.errors import (
+    BackendUnavailable,
+    BudgetExceeded,
+    ConfigError,
+    InvalidArgument,
+    InvalidBudget,
+    InvalidQuery,
+    NotAwaited,
+)
 from orchestrator.testing import ScriptedBackend
 from orchestrator.tools import tool
 from tests.agent.test_loop import calls
@@ -340,6 +348,42 @@ def test_an_approval_within_a_conversation(tmp_path: Path) -> None:
         assert chat.pending == "Refund 7."
         found = chat.send_sync("Refund 7.", decided={call.id: True for call in waiting.calls})
         assert (found.text, done, chat.pending) == ("Refunded.", ["refund"], None)
+
+
+# One budget for all turns
+
+
+def send_often(chat: Conversation, text: str, times: int) -> None:
+    for _ in range(times):
+        chat.send_sync(text)
+
+
+def test_all_turns_together_keep_to_one_budget(tmp_path: Path) -> None:
+    turn = 0.000020  # of ScriptedBackend: ten tokens each way at a dollar a million
+    with fleet(tmp_path) as engine:
+        chat = engine.conversation("acme/ann", session="7", total_usd=0.0011, max_tokens=1000)
+        chat.send_sync("one")
+        chat.send_sync("two")
+        with pytest.raises(BudgetExceeded, match=r"of the 0\.0011 USD of this conversation") as caught:
+            send_often(chat, "and again", 20)
+        assert "total_usd" in caught.value.remedy
+        assert chat.cost_usd <= 0.0011
+        spent, answered = chat.cost_usd, len(asked(engine))
+        assert spent == pytest.approx(turn * answered)
+        assert chat.pending == "and again"
+        with pytest.raises(BudgetExceeded, match="of this conversation"):
+            list(chat.stream_sync("and again"))
+    with fleet(tmp_path) as engine:  # what was spent before counts
+        chat = engine.conversation("acme/ann", session="7", total_usd=0.0011, max_tokens=1000)
+        with pytest.raises(BudgetExceeded, match="of this conversation"):
+            chat.send_sync("and again")
+        assert engine.conversation("acme/ann", session="7", total_usd=0.1).send_sync("and again").text
+        with pytest.raises(BudgetExceeded) as caught:  # the turn's own budget: the remedy is that of a turn
+            engine.conversation(total_usd=1.0, budget=1e-9).send_sync("one")
+        assert "budget.usd" in caught.value.remedy
+        for wrong in (-1.0, float("nan"), "much"):
+            with pytest.raises(InvalidBudget):
+                engine.conversation(total_usd=wrong)  # type: ignore[arg-type]
 
 
 def test_mistakes_with_conversations_are_told(tmp_path: Path) -> None:
