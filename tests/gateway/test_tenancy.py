@@ -260,6 +260,25 @@ def test_a_budget_holds_at_every_level(tmp_path: Path, level: str) -> None:
         assert gateway.provider.bodies == []
 
 
+@pytest.mark.parametrize("level", ["org", "team", "key"])
+def test_a_search_that_the_budget_of_an_account_ends_says_whose_it_is(tmp_path: Path, level: str) -> None:
+    with running_gateway(tmp_path) as gateway:
+        tight, wide = AccountLimits(usd=0.00001), AccountLimits(usd=1.0)
+        org = gateway.accounts.add_org("o", tight if level == "org" else wide)
+        team = gateway.accounts.add_team(org.id, "t", tight if level == "team" else wide)
+        key = gateway.new_key(org=org.id, team=team.id, limits=tight if level == "key" else wide)
+        refused = gateway.chat(model="auto", key=key, max_tokens=100, orchestrator={"strategy": "best_of_n"})
+        told = refused.json()["error"]["message"]
+        assert refused.status_code == 402
+        whose = "organisation" if level == "org" else level
+        assert f"the budget of the {whose} " in told
+        assert "have the budget raised" in told
+        assert "budget.usd" not in told
+        own = {"strategy": "best_of_n", "budget": {"usd": 0.000001}}
+        refused = gateway.chat(model="auto", key=gateway.key, max_tokens=100, orchestrator=own)
+        assert (refused.status_code, "budget.usd" in refused.json()["error"]["message"]) == (402, True)
+
+
 def test_the_requests_own_budget(gateway: Running) -> None:
     refused = gateway.chat(max_tokens=1000, orchestrator={"budget": {"usd": 0.000001}})
     assert (refused.status_code, refused.json()["error"]["code"], refused.headers["x-should-retry"]) == (

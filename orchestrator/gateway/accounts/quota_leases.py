@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -30,6 +30,7 @@ SLICE = 50  # of a budget: a fiftieth is leased at once, and lost to the budget 
 SHARED_SLICE = 10  # of what passes in a minute or is in use at once, where other processes share it
 PATIENCE_S = 1.5  # how long a request waits for money that other processes hold and do not use
 TRIES = 5
+MONEY_REMEDY = "State a smaller max_tokens, choose a cheaper model, or have the budget raised"
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -247,12 +248,18 @@ class Limiter:
 
         `None` without a budget.
         """
-        now, found = self._clock(), []
+        return min((nano for _, nano in self._budgets_left(chain)), default=None)
+
+    def without_money(self, chain: Iterable[Account]) -> str | None:
+        """Whose budget, in words, has nothing left that is neither spent nor held; `None` where each has."""
+        return next((account.what for account, nano in self._budgets_left(chain) if nano <= 0), None)
+
+    def _budgets_left(self, chain: Iterable[Account]) -> Iterator[tuple[Account, int]]:
+        now = self._clock()
         for account in chain:
             if account.nano is not None:
                 lease = self._leases.get(Quota(account.subject, USD, period_of(account.limits.period, now)))
-                found.append(account.nano if lease is None else min(lease.remaining, account.nano))
-        return min(found) if found else None
+                yield account, account.nano if lease is None else min(lease.remaining, account.nano)
 
     def left_tokens(self, chain: Iterable[Account]) -> int | None:
         """Tokens that the tightest limit of the chain still allows in this minute, as far as this process knows.
@@ -343,14 +350,13 @@ class Limiter:
             is_held = (
                 others_may_give_back or amount <= lease.remaining + lease.held
             )  # the worst cases of what is running
-            told = "State a smaller max_tokens, choose a cheaper model, or have the budget raised"
             return LimitReached(
                 f"the budget of the {lease.what} does not allow this request: it may cost {dollars(amount)} USD, "
                 f"{dollars(max(lease.remaining, 0))} of {dollars(lease.limit)} are left"
                 + (", and requests that are running may give some back" if is_held else ""),
                 kind=USD,
                 retry_after_s=1.0 if is_held else None,
-                remedy="Wait for one of them to end" if is_held else told,
+                remedy="Wait for one of them to end" if is_held else MONEY_REMEDY,
             )
         if kind == CONCURRENCY:
             return LimitReached(

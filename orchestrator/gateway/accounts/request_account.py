@@ -9,7 +9,15 @@ from typing import Protocol
 from orchestrator.budget import Budget, Ledger, from_nano, to_nano
 from orchestrator.errors import BackendError, BudgetExceeded, StorageError
 from orchestrator.gateway.accounts.principals import Principal
-from orchestrator.gateway.accounts.quota_leases import TOKENS, USD, Limiter, LimitReached, QuotaHold, minute_used
+from orchestrator.gateway.accounts.quota_leases import (
+    MONEY_REMEDY,
+    TOKENS,
+    USD,
+    Limiter,
+    LimitReached,
+    QuotaHold,
+    minute_used,
+)
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.prices import billed_usd
@@ -129,13 +137,20 @@ class RequestAccount:
         return budget
 
     def explained(self, error: BudgetExceeded, stated: Budget) -> Exception:
-        """What a search's or a run's own limit of tokens means.
+        """What a search's or a run's own limit means, where it is that of its accounts.
 
-        Where its account allows no more in this minute, waiting helps.
+        Of their tokens there are more in the next minute. Of their money there is no more: all of it was held.
         """
+        whose = self._limiter.without_money(self.principal.chain) if error.limit == USD else None
+        if whose is not None and (stated.usd is None or self._holds_less_than(stated.usd)):
+            told = f"the budget of the {whose} does not allow this request: {error.message}"
+            return LimitReached(told, kind=USD, retry_after_s=None, remedy=MONEY_REMEDY)
         if error.limit != "tokens" or stated.tokens is not None or self.left_tokens() is None:
             return error
         return minute_used(f"the tokens of this minute do not allow this: {error.message}", TOKENS, self._limiter.now)
+
+    def _holds_less_than(self, usd: float) -> bool:
+        return self._held_nano is not None and self._held_nano < to_nano(usd)
 
     def settle_usd(self, usd: float | None, usage: Usage, *, tokens: int) -> None:
         """Books what a search or a run used: `tokens` is all that its calls were settled with."""
