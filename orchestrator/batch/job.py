@@ -54,7 +54,8 @@ class BatchJobResult:
     """How a batch ended.
 
     `stopped` is "" for one that is complete, else `budget`, `interrupted`, or `failing` where none of the first rows
-    was answered; `first_error` is the first thing that went wrong in this run.
+    was answered; `first_error` is the first thing that went wrong in this run. `with_failed_steps` counts the rows of
+    this run whose pipeline went on after a step had failed (`on_error`): they are among `rows`, with `failed_steps`.
     """
 
     rows: int
@@ -65,10 +66,11 @@ class BatchJobResult:
     seconds: float
     manifest: Path
     first_error: str = ""
+    with_failed_steps: int = 0
 
     def as_dict(self) -> JsonObject:
         """JSON values."""
-        names = ("rows", "errors", "asked", "stopped", "cost_usd", "seconds", "first_error")
+        names = ("rows", "errors", "asked", "stopped", "cost_usd", "seconds", "first_error", "with_failed_steps")
         told = {name: getattr(self, name) for name in names}
         return told | {"complete": not self.stopped, "manifest": str(self.manifest)}
 
@@ -103,6 +105,7 @@ class BatchJob:
         self._size = size_of(path)
         self._began = time.monotonic()
         self._asked = self._answered = self._left = self._open = self._position = 0
+        self._with_failed_steps = 0
         self._stopped = ""
         self._index = IdIndex(output.folder / ".ids.db")
 
@@ -185,6 +188,7 @@ class BatchJob:
             self._output.write({**outcome.line, **more, "content": row.content})
             self._answered += 1
             self._open = 0
+            self._with_failed_steps += "failed_steps" in outcome.line
         elif outcome.is_open:
             self._left += 1
             self._open += 1
@@ -264,6 +268,7 @@ class BatchJob:
             time.monotonic() - self._began,
             manifest,
             self._first_error,
+            self._with_failed_steps,
         )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.pipeline import Pipeline
     from orchestrator.types import Answer
 
+MAX_FAILED_STEPS = 10  # that the line of a row names
 PLACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 
 
@@ -218,7 +219,12 @@ class PipelineRuns:
                 raise TryLater(outcome) from None
             return outcome
         told = {"output": found.output, "cost_usd": found.cost_usd, "latency_s": round(found.seconds, 4)}
-        return RowOutcome(row, {"id": row.id, "row": row.number, **told, "partial": found.partial})
+        told["partial"] = found.partial
+        if failed_steps := [
+            {"step": step.path, "error": step.error} for step in found.steps if step.status == "failed"
+        ]:
+            told["failed_steps"] = failed_steps[:MAX_FAILED_STEPS]
+        return RowOutcome(row, {"id": row.id, "row": row.number, **told})
 
 
 def stated_query(values: Mapping[str, JsonValue]) -> JsonObject:

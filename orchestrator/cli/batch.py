@@ -303,6 +303,9 @@ def _show(result: BatchJobResult, out: Path) -> None:
     if result.errors:
         failed = "1 row" if result.errors == 1 else f"{result.errors:,} rows"
         hint(f"{failed} failed; {out / 'errors.jsonl'} says why, and what to do")
+    if result.with_failed_steps:
+        rows = "1 row" if result.with_failed_steps == 1 else f"{result.with_failed_steps:,} rows"
+        hint(f"{rows} went on after a step had failed (on_error): failed_steps in the results says which, and why")
     if result.first_error:
         hint(f"the first: {result.first_error}")
     if result.stopped == "budget":

@@ -53,7 +53,10 @@ def command(
     allow_python: bool,
     as_json: bool,
 ) -> None:
-    """Run the pipeline in FILE and print its output. Every finished step is kept, so that a run can be resumed."""
+    """Run the pipeline in FILE and print its output. Every finished step is kept, so that a run can be resumed.
+
+    Exits with 1 where a step failed, and where a budget ended the run before all steps were done.
+    """
     warnings: list[Diagnostic] = []
     pipeline = loaded(file, config, allow_python=allow_python, warnings=warnings)
     show_mistakes(warnings, "text")
@@ -61,11 +64,12 @@ def command(
     found = asyncio.run(_run(pipeline, given, resume, changed, None if no_runs else runs_at, config, as_json))
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
-        return
-    click.echo(
-        found.output if isinstance(found.output, str) else json.dumps(found.output, indent=2, ensure_ascii=False)
-    )
-    click.echo(click.style(_told(found), dim=True), err=True)
+    else:
+        output = found.output
+        click.echo(output if isinstance(output, str) else json.dumps(output, indent=2, ensure_ascii=False))
+        click.echo(click.style(_told(found), dim=True), err=True)
+    if found.partial:
+        raise SystemExit(1)
 
 
 async def _run(

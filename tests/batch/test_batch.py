@@ -447,6 +447,42 @@ def test_a_pipeline_runs_with_each_row(tmp_path: Path) -> None:
     assert [line["output"] for line in results(tmp_path / "out")] == ["hello 2!", "bye 3!"]
 
 
+FAILING_STEPS = """
+version: 1
+name: shares
+inputs: {n: number}
+steps:
+  half: {say: "${100 / inputs.n}", on_error: skip}
+  each:
+    map: ${[1, 0]}
+    on_error: skip
+    do:
+      share: {say: "${1 / (item * inputs.n)}"}
+output: {half: "${half}", shares: "${len(each)}"}
+"""
+
+
+def test_rows_that_went_on_after_a_failed_step_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("id,n\n" + "\n".join(f"{number},{number}" for number in range(30)))
+    (tmp_path / "p.yaml").write_text(FAILING_STEPS)
+
+    async def go() -> BatchJobResult:
+        output = BatchOutput(tmp_path / "out", {})
+        async with Orchestrator({"counting": Counting()}) as fleet, Runtime(fleet) as host:
+            pipeline = Pipeline.load(tmp_path / "p.yaml")
+            work = PipelineRuns(pipeline, host, budget=Budget(usd=1.0), concurrency=4, ordered=True)
+            return await BatchJob(path, output, work).run()
+
+    result = asyncio.run(go())
+    assert (result.rows, result.errors, result.with_failed_steps) == (30, 0, 30)
+    assert result.as_dict()["with_failed_steps"] == 30
+    first, second, *_ = results(tmp_path / "out")
+    assert first["failed_steps"][0]["step"] == "half"
+    assert "zero" in first["failed_steps"][0]["error"]
+    assert {each["step"].split("[")[0] for each in second["failed_steps"]} == {"each"}
+
+
 # Batches of a provider
 
 

@@ -80,6 +80,15 @@ def test_explain(folder: Path) -> None:
     assert "Did you mean E104?" in cli(folder, "explain", "E1044", code=2).stderr
 
 
+def test_a_run_that_a_budget_ends_early_is_no_success(folder: Path) -> None:
+    (folder / "orchestrator.yaml").write_text("models: {sums: {provider: calculator}}\n")
+    steps = "steps:\n  one: {ask: sums, prompt: 2 + 2}\n  two: {ask: sums, prompt: '${one.text} + 1'}\n"
+    (folder / "late.yaml").write_text(f"version: 1\nname: late\nbudget: {{calls: 1}}\n{steps}output: ${{two.text}}\n")
+    done = cli(folder, "run", "late.yaml", code=1)
+    assert "partial: the budget of calls is spent" in done.stderr
+    assert json.loads(cli(folder, "run", "late.yaml", "--json", code=1).stdout)["partial"] is True
+
+
 def test_run_resume_list_show_replay_delete(folder: Path) -> None:
     arguments = ("run", "help_desk.yaml", "-i", "question=What is 17 * 23?")
     first = json.loads(cli(folder, *arguments, "--json").stdout)
