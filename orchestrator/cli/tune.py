@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.tuning import GradedAnswers, TestedRecipe, Tuned
 
 MAX_WORKERS = 4
+WORTH_A_CACHE = 0.01  # of the queries, that repeat an earlier one
 
 
 @click.command("tune")
@@ -105,7 +106,13 @@ def command(
     written = None
     if found.promoted is not None:
         written = write_tuned(config, present, answers, found, out)
-    click.echo(json.dumps(_as_json(found, written), indent=2) if as_json else _as_text(found, max_loss, written))
+    if as_json:
+        click.echo(json.dumps(_as_json(found, written) | {"repeated_share": answers.repeated_share}, indent=2))
+    else:
+        click.echo(_as_text(found, max_loss, written))
+        if present.gateway.cache is None and answers.repeated_share >= WORTH_A_CACHE:
+            told = "of the log repeats an earlier query: gateway.cache would answer those again for nothing"
+            click.echo(f"{answers.repeated_share:.0%} {told}")
     raise SystemExit(0 if written is not None else 1)
 
 
@@ -148,8 +155,11 @@ def _answers(config: Config, examples: tuple[Path, ...], usd: float) -> GradedAn
 
 
 def _as_json(found: Tuned, written: Path | None) -> JsonObject:
+    from orchestrator.evaluation.paired import INTERVAL_CONFIDENCE
+
     return {
         "questions": found.questions,
+        "interval_confidence": INTERVAL_CONFIDENCE,
         "present": {"score": found.present_score, "usd_per_1k": 1_000 * found.present_usd},
         "recipes": [
             {
@@ -170,6 +180,8 @@ def _as_json(found: Tuned, written: Path | None) -> JsonObject:
 
 
 def _as_text(found: Tuned, max_loss: float, written: Path | None) -> str:
+    from orchestrator.evaluation.paired import INTERVAL_CONFIDENCE
+
     lines = [
         f"{found.questions} graded questions, {len(found.tested)} changes tried",
         f"present configuration: score {found.present_score:.3f}, {1_000 * found.present_usd:.4g} USD for 1,000",
@@ -182,7 +194,8 @@ def _as_text(found: Tuned, max_loss: float, written: Path | None) -> str:
     else:
         saved = 1 - best.cost.value
         lines.append(f"promoted: {best.trial.proposal.name}")
-        lines.append(f"saves {saved:.0%} ({1 - best.cost.high:.0%} to {1 - best.cost.low:.0%})")
+        between = f"{1 - best.cost.high:.0%} to {1 - best.cost.low:.0%} with {INTERVAL_CONFIDENCE:.0%} confidence"
+        lines.append(f"saves {saved:.0%} ({between})")
         lines.append(f"written to {written}; use it with --config {written}")
     return "\n".join(lines)
 

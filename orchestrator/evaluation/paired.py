@@ -21,6 +21,7 @@ from orchestrator.router.guarantee.certificate import betting_p_value, net_loss_
 Array = NDArray[np.float64]
 FLIPS = 50_000
 ROUNDING = 1e-9  # relative: sums that are equal but for the order of their terms differ by less
+INTERVAL_CONFIDENCE = 0.95
 RESAMPLES = 2_000
 TINY_USD = 1e-9  # beside which a cost of nothing has a logarithm
 
@@ -101,7 +102,7 @@ def _signs(n: int, seed: int) -> NDArray[np.int8]:
     return 1 - 2 * np.random.default_rng(seed).integers(0, 2, (FLIPS, n), dtype=np.int8)
 
 
-def difference_interval(differences: Array, confidence: float = 0.95) -> Interval:
+def difference_interval(differences: Array, confidence: float = INTERVAL_CONFIDENCE) -> Interval:
     """The mean of `differences` in [-1, 1] between exact bounds, which hold at every look."""
     if not len(differences):
         return Interval(0.0, -1.0, 1.0)
@@ -110,7 +111,7 @@ def difference_interval(differences: Array, confidence: float = 0.95) -> Interva
     return Interval(float(differences.mean()), low, high)
 
 
-def mean_interval(scores: Array, confidence: float = 0.95) -> Interval:
+def mean_interval(scores: Array, confidence: float = INTERVAL_CONFIDENCE) -> Interval:
     """The mean of scores in [0, 1] between bounds that hold at every look."""
     if not len(scores):
         return Interval(0.0, 0.0, 1.0)
@@ -120,7 +121,9 @@ def mean_interval(scores: Array, confidence: float = 0.95) -> Interval:
     return Interval(float(scores.mean()), max(low, 0.0), min(high, 1.0))
 
 
-def cost_ratio_interval(usd_old: Array, usd_new: Array, *, confidence: float = 0.95, seed: int = 0) -> Interval:
+def cost_ratio_interval(
+    usd_old: Array, usd_new: Array, *, confidence: float = INTERVAL_CONFIDENCE, seed: int = 0
+) -> Interval:
     """What the new one costs as a share of the old, with bounds from `RESAMPLES` resampled sets of examples.
 
     Both costs of an example stay together (paired bootstrap; Efron 1979). 1 where the old one costs nothing.

@@ -22,12 +22,16 @@ ANSWERS_NEEDED = '{"query": ..., "outcomes": {MODEL: {"score": 1, "answer": "...
 
 @dataclass(frozen=True, eq=False)
 class GradedAnswers:
-    """`answers` and `scores` (in [0, 1]) have the shape (questions, models); `profiles` are in order of the columns."""
+    """`answers` and `scores` (in [0, 1]) have the shape (questions, models); `profiles` are in order of the columns.
+
+    `repeated_share` of the answers of the log, which are left out here, repeat an earlier query.
+    """
 
     questions: tuple[str, ...]
     profiles: tuple[ModelProfile, ...]
     answers: tuple[tuple[RecordedAnswer, ...], ...]
     scores: Array
+    repeated_share: float = 0.0
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -91,6 +95,7 @@ def answers_of_log(outcomes: Sequence[Outcome], profiles: Mapping[str, ModelProf
             for found in complete.values()
         ),
         np.array([[found[name].score for name in profiles] for found in complete.values()], dtype=float),
+        1.0 - sum(map(len, by_query.values())) / sum(outcome.model in profiles for outcome in outcomes),
     )
 
 

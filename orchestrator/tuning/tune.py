@@ -72,6 +72,8 @@ def tune(
         tell(f"trying the present configuration on {len(answers)} questions")
         present = pool.trial(PRESENT, order)()
         rungs = ladders(config, float(present.usd.mean()))
+        each_s = time.perf_counter() - began
+        tell(f"that took {each_s:.0f} s, a change takes about as long; at most {sum(map(len, rungs))} are tried")
         climbed = _climb(pool, rungs, present, order, max_loss=max_loss, confidence=confidence, tell=tell)
     judged = judge(present, climbed, max_loss=max_loss, confidence=confidence, seed=seed)
     best = next((each for each in judged if each.outcome == "promoted"), None)

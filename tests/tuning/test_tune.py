@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,21 @@ def test_the_command_writes_a_configuration_that_can_be_used(tmp_path: Path, mon
     with Orchestrator.from_config(found["written"]) as fleet:
         assert fleet.route("What is 3 * 7?").chosen in fleet.backends
     assert json.loads(Path("tuned/measured.json").read_text())["questions"] == 300
+
+
+def test_a_log_that_repeats_its_queries_is_told_what_a_cache_would_save(tmp_path: Path) -> None:
+    path, log = config_of(tmp_path), tmp_path / "graded.jsonl"
+    rows = graded(60, RIGHT)
+    command = ["tune", str(log), "--config", str(path), "--out", str(tmp_path / "tuned")]
+    log.write_text("\n".join(map(json.dumps, [*rows, *rows[:20]])))
+    told = CliRunner().invoke(main, command)
+    assert "60 graded questions" in told.output
+    assert "25% of the log repeats an earlier query: gateway.cache" in told.output
+    assert re.search(r"a change takes about as long; at most \d+ are tried", told.output)
+    found = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
+    assert (found["repeated_share"], found["interval_confidence"]) == (0.25, 0.95)
+    log.write_text("\n".join(map(json.dumps, rows)))
+    assert "gateway.cache" not in CliRunner().invoke(main, command).output
 
 
 @pytest.mark.parametrize(
