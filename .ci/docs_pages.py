@@ -12,7 +12,7 @@ import inspect
 import posixpath
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from types import UnionType
@@ -42,6 +42,7 @@ def on_files(files: Files, config: Any) -> Files:
         "reference/commands.md": commands_page(),
         "reference/fields.md": fields_page(),
         "reference/verbs.md": verbs_page(),
+        "reference/pipeline-file.md": pipeline_file_page(),
         "reference/events.md": events_page(),
         "reference/http.md": http_page(),
         "reference/errors.md": errors_page(),
@@ -119,21 +120,40 @@ def fields_page() -> str:
     whole = (ROOT / "examples" / "orchestrator.yaml").read_text(encoding="utf-8")
     examples["Config"] = whole.split("\n", 1)[1]
     lines = ["# Every field of the configuration", "", "For whoever looks up a field of `orchestrator.yaml`.", ""]
+    return "\n".join([*lines, *section_pages([("", models.Config)], examples)])
+
+
+def pipeline_file_page() -> str:
+    """Every section and field of a pipeline's file but its steps."""
+    from orchestrator.pipeline.language.document import Document, Expected, StepBudget
+    from orchestrator.pipeline.language.step import Retry
+
+    examples = yaml.safe_load(EXAMPLES.read_text(encoding="utf-8"))["pipeline"]
+    lines = [
+        "# The file of a pipeline",
+        "",
+        "For whoever looks up a field of a pipeline's file. What they are for: [pipelines](../pipelines.md). The "
+        "fields of steps: [verbs](verbs.md); those of tools: [the configuration](fields.md).",
+        "",
+    ]
+    sections = [("", Document), ("tests.expect", Expected), ("a step's budget", StepBudget), ("a step's retry", Retry)]
+    return "\n".join([*lines, *section_pages(sections, examples)])
+
+
+def section_pages(wanted: list[tuple[str, type[BaseModel]]], examples: Mapping[str, str]) -> Iterator[str]:
+    """The sections that are wanted, by where they stand, and all within them: meaning, fields, an example."""
     seen: set[type[BaseModel]] = set()
-    wanted: list[tuple[str, type[BaseModel]]] = [("the file", models.Config)]
+    wanted = list(wanted)
     while wanted:
         where, section = wanted.pop(0)
         if section in seen:
             continue
         seen.add(section)
         about = " ".join((section.__doc__ or "").split())
-        lines += [f"## {where}", "", about, "", *field_rows(section, section.model_fields), ""]
-        lines += ["```yaml", textwrap.dedent(examples[section.__name__]).strip(), "```", ""]
+        yield from (f"## {where or 'the file'}", "", about, "", *field_rows(section, section.model_fields), "")
+        yield from ("```yaml", textwrap.dedent(examples[section.__name__]).strip(), "```", "")
         for name, field in section.model_fields.items():
-            wanted += [
-                (f"{name}" if where == "the file" else f"{where}.{name}", s) for s in sections_in(field.annotation)
-            ]
-    return "\n".join(lines)
+            wanted += [(f"{where}.{name}".lstrip("."), s) for s in sections_in(field.annotation)]
 
 
 def field_rows(section: type[BaseModel], names: Iterable[str]) -> Iterator[str]:

@@ -17,6 +17,8 @@ import orchestrator
 from orchestrator.cli import GROUPS
 from orchestrator.config.models import Config, GatewayConfig
 from orchestrator.pipeline import Pipeline
+from orchestrator.pipeline.language.document import Document, Expected, StepBudget
+from orchestrator.pipeline.language.step import Retry
 from orchestrator.pipeline.loading.step_registry import MEMORY, VERBS
 from orchestrator.search.controller import _WORDS
 from orchestrator.trace import EVENTS
@@ -99,6 +101,23 @@ def test_the_example_of_a_section_is_valid_and_has_every_field(name: str, sectio
     section.model_validate(yaml.safe_load(text))
 
 
+PIPELINE_SECTIONS = {**sections(Document), **sections(Expected), **sections(StepBudget), **sections(Retry)}
+
+
+@pytest.mark.parametrize("name", PIPELINE_SECTIONS)
+def test_the_example_of_a_pipeline_section_is_valid_and_has_every_field(name: str) -> None:
+    section, text = PIPELINE_SECTIONS[name], EXAMPLES["pipeline"][name]
+    assert set(yaml.safe_load(text)) == {field.alias or name for name, field in section.model_fields.items()}
+    section.model_validate(yaml.safe_load(text))
+
+
+def test_the_example_of_a_pipeline_is_one(tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "tickets.yaml").write_text("tools: {near: {http: 'https://shop.example.com/near'}}")
+    (tmp_path / "example.yaml").write_text(EXAMPLES["pipeline"]["Document"])
+    Pipeline.load(tmp_path / "example.yaml", root=tmp_path)
+
+
 @pytest.mark.parametrize("verb", [*VERBS, *(f"memory {name}" for name in MEMORY)])
 def test_the_example_of_a_verb_is_valid(verb: str, tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(
@@ -109,11 +128,11 @@ def test_the_example_of_a_verb_is_valid(verb: str, tmp_path: Path) -> None:
 
 
 @needs_site
-@pytest.mark.parametrize("page", ["fields", "verbs"])
+@pytest.mark.parametrize("page", ["fields", "verbs", "pipeline-file"])
 def test_every_field_of_the_reference_has_a_meaning(page: str) -> None:
     site = (SITE / "reference" / f"{page}.html").read_text(encoding="utf-8")
     rows = re.findall(r"<tr>\s*<td>(.*?)</td>\s*<td>.*?</td>\s*<td>.*?</td>\s*<td>(.*?)</td>\s*</tr>", site, re.DOTALL)
-    assert len(rows) > 50
+    assert len(rows) > 40
     assert [name for name, meaning in rows if not meaning.strip()] == []
 
 

@@ -27,7 +27,9 @@ class Retry(Exact):
     """How often a step is tried in all, and how long to wait before the second try; the wait doubles each time."""
 
     times: Annotated[int, Field(ge=1, le=20)] = 3
+    """Tries in all."""
     wait: Seconds = 0.5
+    """Seconds before the second try, or as `500ms`."""
 
 
 class OnError(Exact):
