@@ -148,11 +148,16 @@ def list_(config: Path | None, database: str | None, as_json: bool) -> None:
 @as_json
 @reports_errors
 def rotate(key: str, grace: float, config: Path | None, database: str | None, as_json: bool) -> None:
-    """Give KEY a new secret and show it, this once."""
+    """Give KEY a new secret and show it, this once: on standard output the secret alone."""
     accounts = existing_accounts(config, database)
     rotated, secret = accounts.rotate_key(accounts.key_called(key).id, grace_s=grace)
     note_command(accounts, "orchestrator keys rotate", rotated.org, rotated.id, {"grace_seconds": grace})
-    click.echo(json.dumps({**asdict(rotated), "key": secret}, indent=2) if as_json else secret)
+    if as_json:
+        click.echo(json.dumps({**asdict(rotated), "key": secret}, indent=2))
+        return
+    click.echo(secret)
+    old = f"the old one stays good for {grace:g} seconds" if grace else "the old one has ended"
+    click.echo(f"{rotated.id}: {rotated.name}. The key is shown this once; {old}.", err=True)
 
 
 @command.command("revoke")

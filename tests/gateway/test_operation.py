@@ -167,7 +167,7 @@ def test_keys_from_the_command_line(tmp_path: Path) -> None:
     listed = runner.invoke(main, ["keys", "list", "--database", database])
     assert key["id"] in listed.output
     assert key["key"] not in listed.output
-    rotated = runner.invoke(main, ["keys", "rotate", key["id"], "--database", database]).output.strip()
+    rotated = runner.invoke(main, ["keys", "rotate", key["id"], "--database", database]).stdout.strip()
     assert rotated.startswith("orc-")
     assert rotated != key["key"]
     assert "revoked" in runner.invoke(main, ["keys", "revoke", key["id"], "--database", database]).output
@@ -376,6 +376,21 @@ def test_a_new_configuration_is_validated_first_and_then_served(tmp_path: Path) 
         assert refused.status_code == 400
         assert "Did you mean 'groq'?" in refused.json()["error"]["message"]
         assert gateway.chat(model="tiny").status_code == 200
+
+
+def test_a_reload_takes_the_new_key_of_a_provider_from_its_file(tmp_path: Path) -> None:
+    secret = tmp_path / "provider.key"
+    secret.write_text("sk-old\n")
+    with running_gateway(tmp_path) as gateway:
+        stated = gateway.config.read_text()
+        gateway.config.write_text(
+            stated.replace("provider: compatible", f"provider: compatible\n    key: file:{secret}")
+        )
+        for key in ("sk-old", "sk-new"):
+            secret.write_text(key)
+            assert gateway.post("/v1/admin/reload", None, key=gateway.admin).status_code == 200
+            assert gateway.chat(model="small").status_code == 200
+            assert gateway.provider.headers[-1][b"authorization"] == f"Bearer {key}".encode()
 
 
 def test_what_runs_when_the_configuration_changes_ends_as_it_began(tmp_path: Path) -> None:
