@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.config.models import describe_problem
+from orchestrator.config.problems import describe_problem, mistakes_told, relevant_problems
 from orchestrator.config.yaml_loader import load_located
 from orchestrator.errors import ConfigError
 
@@ -35,6 +35,7 @@ def load_file(
     try:
         return model.model_validate(located.value)
     except ValidationError as error:
-        problems = [describe_problem(located, dict(problem), fields_at) for problem in error.errors()]
-        remedy = "" if len(problems) == 1 else f"{len(problems)} mistakes in all"
-        raise ConfigError("\n".join(problems), remedy=remedy) from None
+        problems = [
+            describe_problem(located, problem, fields_at) for problem in relevant_problems(error, located.value)
+        ]
+        raise mistakes_told(problems) from None

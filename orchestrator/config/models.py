@@ -6,10 +6,9 @@ Every mistake is reported in one pass, with file:line:column and a suggestion.
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
@@ -20,12 +19,13 @@ from orchestrator.config.fields import PROVIDERS, Address, Kept, Price, Share, S
 from orchestrator.config.model_entry import ModelConfig, ReplicaConfig, StudentAuditConfig, TlsConfig
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
+from orchestrator.config.problems import describe_problem, mistakes_told, relevant_problems
 from orchestrator.config.secrets import is_reference
-from orchestrator.config.suggestions import MAX_CHOICES, suggest
-from orchestrator.config.tools import AnyTool
+from orchestrator.config.suggestions import suggest
+from orchestrator.config.tools import TOOL_SECTIONS, AnyTool
 from orchestrator.config.yaml_loader import Located, Unlocated, load_located
 from orchestrator.errors import ConfigError
-from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
+from orchestrator.jsontypes import JsonMapping
 from orchestrator.plugins.entry_points import STRATEGIES, plugin_names
 
 
@@ -435,11 +435,11 @@ def _validated(located: Located | Unlocated) -> Config:
             *_unknown_teachers(located, config),
         ]
     except ValidationError as error:
-        problems = [describe_problem(located, problem, _fields_at) for problem in _relevant(error)]
+        problems = [
+            describe_problem(located, problem, _fields_at) for problem in relevant_problems(error, located.value)
+        ]
     if problems:
-        raise ConfigError(
-            "\n".join(problems), remedy="" if len(problems) == 1 else f"{len(problems)} mistakes in all"
-        ) from None
+        raise mistakes_told(problems) from None
     return config
 
 
@@ -468,55 +468,6 @@ def _unknown_tools(located: Located | Unlocated, config: Config) -> Iterator[str
                 yield located.describe(("gateway", "tools", keys, number), told)
 
 
-def _relevant(error: ValidationError) -> list[JsonObject]:
-    """The problems of the alternative that the author meant.
-
-    A mapping under `quality` is a promise, anything else a number.
-    """
-    relevant = []
-    for found in error.errors():
-        problem: dict[str, Any] = dict(found)
-        where = problem["loc"]
-        if where[0] == "quality" and len(where) > 1:
-            meant_promise = where[1] == PromiseConfig.__name__
-            is_mapping = len(where) > 2 or isinstance(problem["input"], dict)
-            if meant_promise != is_mapping:
-                continue
-            problem["loc"] = (where[0], *where[2:])
-        relevant.append(problem)
-    return relevant
-
-
-def describe_problem(
-    located: Located | Unlocated, problem: JsonObject, fields_at: Callable[[tuple[object, ...]], list[str]]
-) -> str:
-    """One mistake that pydantic found, with its place; `fields_at` names the fields of the section at a path."""
-    path = tuple(part for part in problem["loc"] if not (isinstance(part, str) and part == "[key]"))
-    kind, context = problem["type"], problem.get("ctx", {})
-    where = ".".join(map(str, path))
-    if kind == "extra_forbidden":
-        known = fields_at(path[:-1])
-        return located.describe(path, f"unknown field {path[-1]!r}{suggest(str(path[-1]), known)}", key=True)
-    if kind == "missing":
-        return located.describe(
-            path[:-1],
-            f"the field {path[-1]!r} is missing" + (f" in {'.'.join(map(str, path[:-1]))}" if path[:-1] else ""),
-        )
-    if kind == "literal_error":
-        choices = re.findall(r"'([^']*)'|(\d+)", str(context.get("expected", "")))
-        known = [text or number for text, number in choices]
-        return located.describe(
-            path, f"unknown {path[-1]} {problem['input']!r}{suggest(str(problem['input']), known, most=MAX_CHOICES)}"
-        )
-    if kind in ("model_type", "dict_type"):
-        return located.describe(path, f"{where} holds names with values, `name: value`, not {_short(problem['input'])}")
-    if kind == "value_error":  # raised by a check of our own, in words of our own
-        return located.describe(path, str(context["error"]))
-    return located.describe(
-        path, f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, not {_short(problem['input'])}"
-    )
-
-
 def _fields_at(path: tuple[object, ...]) -> list[str]:
     if not path:
         return _named(Config)
@@ -543,13 +494,10 @@ def _fields_at(path: tuple[object, ...]) -> list[str]:
     within: dict[str, type[BaseModel]] = {"tls": TlsConfig, "replicas": ReplicaConfig, "audits": StudentAuditConfig}
     if path[0] == "models" and len(path) > 2 and path[2] in within:
         return _named(within[path[2]])
+    if path[0] == "tools":
+        return sorted({name for kind in TOOL_SECTIONS for name in _named(kind)})
     name = ".".join(map(str, path[:2])) if path[0] in ("checks", "gateway") else path[0]
     return _named(section[name]) if name in section else []
-
-
-def _short(value: JsonValue) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _named(section: type[BaseModel]) -> list[str]:

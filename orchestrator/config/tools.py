@@ -165,6 +165,7 @@ def kind_of(stated: object) -> str:
     return kinds[0] if len(kinds) == 1 else ""
 
 
+TOOL_SECTIONS = (HttpOptions, OpenApiOptions, SqlOptions, PythonOptions, McpOptions)
 AnyTool = Annotated[
     Annotated[HttpOptions, Tag("http")]
     | Annotated[OpenApiOptions, Tag("openapi")]

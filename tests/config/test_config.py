@@ -112,6 +112,9 @@ def test_a_header_that_refers_to_nothing_is_told() -> None:
             "models: {a: {provider: calculator}}\nstrategy: best_of_m\n",
             ":2:11: unknown strategy 'best_of_m'. Did you mean 'best_of_n'?\n",
         ),
+        ("models: {a: {provider: calculator}}\nquality: high\n", "2:10: quality: input should be a valid number"),
+        ("models: {a: {provider: calculator}}\ntools: {x: {http: 'https://a', mehod: GET}}\n", "mean 'method'?"),
+        ("models: {a: {provider: calculator}}\nfallbacks: [3]\nmax_tokens: -1\n", "\n2 mistakes in all"),
         ("models: {? [x, y] : 1}\n", "plain text"),
         ("a: &a [x]\nb: [" + ", ".join(["*a"] * 60_000) + "]\n", "too large"),
         ("[" * 2_000 + "]" * 2_000, ":1:66: nested deeper than 64 levels"),
@@ -151,7 +154,7 @@ def test_files_that_are_no_text(tmp_path: Path, content: bytes) -> None:
 
 
 def test_missing_files_and_folders_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no such file.*docs/configuration\.md"):
+    with pytest.raises(ConfigError, match=r"no such file. orchestrator init writes one"):
         load_config(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path)
@@ -289,3 +292,11 @@ def test_replicas_and_a_base_url_exclude_each_other_and_pools_are_checked() -> N
         fleet_from_config(parse_config("models:\n  m: {provider: azure, key: 'env:PATH'}\n"))
     with pytest.raises(ConfigError, match="Did you mean 'anthropic'"):
         parse_config("models:\n  m: {provider: antropic}\n")
+
+
+def test_a_mistake_in_one_of_several_forms_is_told_once_and_as_it_was_meant() -> None:
+    told = mistakes("models: {a: {provider: calculator}}\nquality: {max_los: 0.1, vs: a}\n")
+    assert told.count("quality") == 1  # in the line that is shown
+    assert "unknown field 'max_los'. Did you mean 'max_loss'?" in told
+    assert "missing" not in told
+    assert "PromiseConfig" not in told

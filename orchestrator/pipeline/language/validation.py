@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.config.exact import Exact
+from orchestrator.config.problems import path_in, relevant_problems
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.language.sources import Sources, Where
 
 M = TypeVar("M", bound=BaseModel)
 NO_LIST = "put the name before each step: `name: {say: hi}`, without dashes"
+_HINTS = {  # what a section of the file looks like
+    "steps": NO_LIST,
+    "env": "write `env: {NAME: null}`, or `{NAME: {default: text}}`, `{NAME: {secret: true}}`",
+    "inputs": "write `inputs: {name: text}`, or `{name: {type: text, default: hi}}`",
+    "tools": "write `tools: {name: {http: https://...}}`, or openapi, sql, python, mcp",
+}
 _NOT_FIELDS = frozenset({"where"})
 
 
@@ -29,38 +34,12 @@ def validated(kind: type[M], raw: JsonValue, where: Where, sources: Sources, wha
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        told: set[Where] = set()
-        found = [(_path(raw, problem["loc"], problem["type"]), problem) for problem in error.errors()]
-        extra = [path for path, problem in found if problem["type"] == "extra_forbidden"]
-        for path, problem in sorted(found, key=lambda each: each[1]["type"] in _VAGUE):
-            # An alternative that the author did not mean is not told where the one that was meant has mistakes of its
-            # own.
-            is_meant = not any(len(other) > len(path) and other[: len(path)] == path for other, _ in found)
-            if problem["type"] == "missing" and _is_misspelt(path, extra):
-                continue
-            if path not in told and (is_meant or problem["type"] not in _VAGUE):
-                told.add(path)
-                _tell(kind, path, dict(problem), (*where, *path), sources, what, _alternatives(error, raw, path))
+        for problem in relevant_problems(error, raw):
+            path = problem["loc"]
+            _tell(kind, path, problem, (*where, *path), sources, what, _alternatives(error, raw, path))
         return None
 
 
-def _is_misspelt(missing: Where, extra: Iterable[Where]) -> bool:
-    """Whether a field that is missing stands there under a name much like its own, which is told already."""
-    beside = [str(path[-1]) for path in extra if path[:-1] == missing[:-1]]
-    return bool(difflib.get_close_matches(str(missing[-1]), beside, n=1, cutoff=0.6))
-
-
-_VAGUE = (
-    "literal_error",
-    "string_type",
-    "bool_type",
-    "int_type",
-    "float_type",
-    "model_type",
-    "dict_type",
-    "list_type",
-    "none_required",
-)
 _WANTED = {
     "string_type": "a text",
     "bool_type": "true or false",
@@ -73,25 +52,11 @@ _WANTED = {
 }
 
 
-def _path(raw: Any, loc: Iterable[str | int], kind: str) -> Where:
-    """Where in the raw value a problem is: pydantic's own path also names the alternatives that it tried."""
-    parts = list(loc)
-    last = parts.pop() if kind in ("extra_forbidden", "missing") else None
-    path: list[str | int] = []
-    at: Any = raw
-    for part in parts:
-        there: Any = at if isinstance(at, Mapping) else range(len(at)) if isinstance(at, list) else ()
-        if part in there:
-            at = at[part]
-            path.append(part)
-    return (*path, last) if last is not None else tuple(path)
-
-
 def _alternatives(error: ValidationError, raw: Any, path: Where) -> list[str]:
     """What may stand at a place, in words, if it is told by types alone."""
     found = []
     for each in error.errors():
-        if _path(raw, each["loc"], each["type"]) == path:
+        if path_in(raw, each["loc"], each["type"]) == path:
             if each["type"] in _WANTED:
                 found.append(_WANTED[each["type"]])
             elif each["type"] == "literal_error":
@@ -151,7 +116,7 @@ def _tell(
             where,
             "E106",
             f"{what}: {field} is {' or '.join(alternatives)}, not {_short(problem['input'])}",
-            NO_LIST if field == "steps" and isinstance(problem["input"], list) else "",
+            _HINTS.get(str(path[0]), "") if kind.__name__ == "Document" and len(path) <= 2 else "",
         )
         return
     message = (

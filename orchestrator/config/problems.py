@@ -1,0 +1,115 @@
+"""What is wrong with a YAML file that pydantic refused, in words: every mistake with its place and what was meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from orchestrator.config.suggestions import MAX_CHOICES, suggest
+from orchestrator.config.yaml_loader import Located, Unlocated
+from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonObject, JsonValue
+
+Where = tuple[str | int, ...]
+VAGUE = (
+    "literal_error",
+    "string_type",
+    "bool_type",
+    "int_type",
+    "float_type",
+    "model_type",
+    "dict_type",
+    "list_type",
+    "none_required",
+)
+"""Kinds of problems that only say that a value is of another type than one of those that may stand there."""
+
+
+def mistakes_told(problems: Sequence[str]) -> ConfigError:
+    """One error for all mistakes of a file."""
+    told = [*problems, f"{len(problems)} mistakes in all"] if len(problems) > 1 else problems
+    return ConfigError("\n".join(told))
+
+
+def relevant_problems(error: ValidationError, document: JsonValue) -> list[JsonObject]:
+    """The problems that pydantic found, each with its path in the document as `loc`, and one for each place.
+
+    Where one of several things may stand, pydantic tells what is wrong with each of them. One that the author did not
+    mean is left out: that a mapping is no text where the mapping has mistakes of its own.
+    """
+    found = [(path_in(document, each["loc"], each["type"]), each["type"], each) for each in error.errors()]
+    unknown = [path for path, kind, _ in found if kind == "extra_forbidden"]
+    relevant: dict[Where, JsonObject] = {}
+    for path, kind, problem in sorted(found, key=lambda each: each[1] in VAGUE):
+        has_mistakes_within = any(len(other) > len(path) and other[: len(path)] == path for other, *_ in found)
+        if (kind in VAGUE and has_mistakes_within) or (kind == "missing" and _is_misspelt(path, unknown)):
+            continue
+        relevant.setdefault(path, {**problem, "loc": path})
+    return [relevant[path] for path in dict.fromkeys(path for path, *_ in found) if path in relevant]
+
+
+def _is_misspelt(missing: Where, unknown: Iterable[Where]) -> bool:
+    """Whether a field that is missing stands there under a name much like its own, which is told already."""
+    beside = [str(path[-1]) for path in unknown if path[:-1] == missing[:-1]]
+    return bool(difflib.get_close_matches(str(missing[-1]), beside, n=1, cutoff=0.6))
+
+
+def path_in(document: JsonValue, loc: Where, kind: str) -> Where:
+    """Where in the document a problem of a `kind` is: pydantic's own path also names the alternatives that it tried."""
+    last = loc[-1:] if kind in ("extra_forbidden", "missing") else ()
+    path: list[str | int] = []
+    within: list[Any] = [document]
+    for part in loc[: len(loc) - len(last)]:
+        if _holds(within[-1], part):
+            path.append(part)
+            within.append(within[-1][part])
+        elif len(within) > 1 and _holds(within[-2], part):  # the part before it named an alternative, and a field, too
+            path[-1], within[-1] = part, within[-2][part]
+    if last and not isinstance(within[-1], dict) and len(within) > 1:
+        path.pop()
+    return (*path, *last)
+
+
+def _holds(value: object, part: str | int) -> bool:
+    if isinstance(value, Mapping):
+        return part in value
+    return isinstance(value, list) and isinstance(part, int) and part < len(value)
+
+
+def describe_problem(
+    located: Located | Unlocated, problem: JsonObject, fields_at: Callable[[tuple[object, ...]], list[str]]
+) -> str:
+    """One mistake that pydantic found, with its place; `fields_at` names the fields of the section at a path."""
+    path = tuple(part for part in problem["loc"] if not (isinstance(part, str) and part == "[key]"))
+    kind, context = problem["type"], problem.get("ctx", {})
+    where = ".".join(map(str, path))
+    if kind == "extra_forbidden":
+        known = fields_at(path[:-1])
+        return located.describe(path, f"unknown field {path[-1]!r}{suggest(str(path[-1]), known)}", key=True)
+    if kind == "missing":
+        return located.describe(
+            path[:-1],
+            f"the field {path[-1]!r} is missing" + (f" in {'.'.join(map(str, path[:-1]))}" if path[:-1] else ""),
+        )
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'|(\d+)", str(context.get("expected", "")))
+        known = [text or number for text, number in choices]
+        return located.describe(
+            path, f"unknown {path[-1]} {problem['input']!r}{suggest(str(problem['input']), known, most=MAX_CHOICES)}"
+        )
+    if kind in ("model_type", "dict_type"):
+        return located.describe(path, f"{where} holds names with values, `name: value`, not {_short(problem['input'])}")
+    if kind == "value_error":  # raised by a check of our own, in words of our own
+        return located.describe(path, str(context["error"]))
+    return located.describe(
+        path, f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, not {_short(problem['input'])}"
+    )
+
+
+def _short(value: JsonValue) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
