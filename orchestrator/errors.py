@@ -53,7 +53,8 @@ class OrchestratorError(Exception):
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
-        super().__init__(f"{message}. {remedy}" if remedy else message)
+        end = "\n" if "\n" in message else ". "  # lines of a file keep their place
+        super().__init__(f"{message}{end}{remedy}" if remedy else message)
         self.message = message
         self.remedy = remedy
 

@@ -31,8 +31,8 @@ VAGUE = (
 
 def mistakes_told(problems: Sequence[str]) -> ConfigError:
     """One error for all mistakes of a file."""
-    told = [*problems, f"{len(problems)} mistakes in all"] if len(problems) > 1 else problems
-    return ConfigError("\n".join(told))
+    remedy = "Mend it there" if len(problems) == 1 else f"Mend these {len(problems)} mistakes"
+    return ConfigError("\n".join(problems), remedy=remedy)
 
 
 def relevant_problems(error: ValidationError, document: JsonValue) -> list[JsonObject]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, TypedDict, cast
 
 import orjson
@@ -289,6 +290,9 @@ def _reader(settings: QuerySettings, stated: dict[str, Any]) -> Callable[[str], 
         raise InvalidArgument("a schema and an output are both given", remedy="Leave out schema")
     if isinstance(output, Mapping):
         raise InvalidArgument("output is a dict, not a type", remedy="Pass a JSON Schema as schema=")
+    if isinstance(output, str | FunctionType | MethodType | BuiltinFunctionType):
+        remedy = "Pass the type itself: output=str, a pydantic model, list[int]"
+        raise InvalidArgument(f"output={output!r:.60} is no type", remedy=remedy)
     try:
         adapter: TypeAdapter[object] = TypeAdapter(cast("type[object]", output))
         stated["schema"] = adapter.json_schema()

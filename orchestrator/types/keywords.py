@@ -11,6 +11,7 @@ from orchestrator.errors import InvalidArgument, closest
 T = TypeVar("T")
 
 
+OF_CHECKS = frozenset(("check", "checks", "verifier", "verifiers", "verify"))
 OF_A_MODEL = frozenset(
     ("base_url", "api_key", "alias", "rpm", "headers", "skill", "input_usd_per_mtok", "output_usd_per_mtok")
 )
@@ -23,6 +24,10 @@ def unknown_keyword(name: str, stated: Mapping[str, object], known: frozenset[st
     remedy = f"Did you mean {close!r}?" if close else f"It takes: {', '.join(sorted(known))}"
     if name == "Orchestrator" and wrong in ("model", "models"):
         remedy = 'Write models without a name: Orchestrator("openai/gpt-5-mini", "anthropic/claude-haiku-4-5")'
+    if name != "Orchestrator" and wrong in OF_CHECKS:
+        remedy = (
+            "Checks are of the fleet: Orchestrator(..., verifiers=[...]); a shape of the answer is output= or schema="
+        )
     if name == "Orchestrator" and wrong in OF_A_MODEL:
         remedy = f"It is a setting of a model: Orchestrator(Model('provider/model', {wrong}=...))"
     return InvalidArgument(f"{name}() has no setting {wrong!r}", remedy=remedy)

@@ -114,7 +114,7 @@ def test_a_header_that_refers_to_nothing_is_told() -> None:
         ),
         ("models: {a: {provider: calculator}}\nquality: high\n", "2:10: quality: input should be a valid number"),
         ("models: {a: {provider: calculator}}\ntools: {x: {http: 'https://a', mehod: GET}}\n", "mean 'method'?"),
-        ("models: {a: {provider: calculator}}\nfallbacks: [3]\nmax_tokens: -1\n", "\n2 mistakes in all"),
+        ("models: {a: {provider: calculator}}\nfallbacks: [3]\nmax_tokens: -1\n", "\nMend these 2 mistakes"),
         ("models: {? [x, y] : 1}\n", "plain text"),
         ("a: &a [x]\nb: [" + ", ".join(["*a"] * 60_000) + "]\n", "too large"),
         ("[" * 2_000 + "]" * 2_000, ":1:66: nested deeper than 64 levels"),

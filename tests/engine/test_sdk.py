@@ -371,6 +371,21 @@ def test_any_type_will_do(kind: Any, said: str, value: object) -> None:
         assert fleet.answer_sync("Which?", output=kind).value == value
 
 
+@pytest.mark.parametrize("kind", ["str", lambda text: text, str.upper, print, 7])
+def test_what_is_no_type_is_refused(kind: Any) -> None:
+    model = ScriptedBackend("m", "hi")
+    with Orchestrator(model) as fleet, pytest.raises(InvalidArgument, match="is no type"):
+        fleet.answer_sync("Which?", output=kind)
+    assert model.asked == []
+
+
+@pytest.mark.parametrize("name", ["verifiers", "checks", "verify"])
+def test_checks_as_a_setting_of_a_query_are_told_where_they_go(name: str) -> None:
+    with Orchestrator(ScriptedBackend("m", "hi")) as fleet, pytest.raises(InvalidArgument) as caught:
+        fleet.answer_sync("Which?", **{name: ["json"]})
+    assert "Orchestrator(..., verifiers=[...])" in caught.value.remedy
+
+
 def test_a_schema_that_is_no_object_is_not_sent_to_a_hosted_model() -> None:
     backend = remote("http://127.0.0.1:1/v1", provider="openai", key="x")
     for schema, is_sent in ((Lamp.model_json_schema(), True), ({"type": "array"}, False)):
