@@ -125,7 +125,7 @@ def _told(found: RunResult) -> str:
     cost = "of unknown price" if found.cost_usd is None else f"{found.cost_usd:.6f} USD"
     parts = [f"{found.calls} call{'s' * (found.calls != 1)}, {cost}, {found.seconds:.2f} s", f"run {found.id}"]
     if found.partial:
-        parts.insert(0, f"partial: the budget of {found.stopped} is spent")
+        parts.insert(0, f"partial: {found.why_partial}")
     if found.simulated:
         parts.insert(0, "SIMULATED models answered")
     return "; ".join(parts)

@@ -85,8 +85,20 @@ def test_a_run_that_a_budget_ends_early_is_no_success(folder: Path) -> None:
     steps = "steps:\n  one: {ask: sums, prompt: 2 + 2}\n  two: {ask: sums, prompt: '${one.text} + 1'}\n"
     (folder / "late.yaml").write_text(f"version: 1\nname: late\nbudget: {{calls: 1}}\n{steps}output: ${{two.text}}\n")
     done = cli(folder, "run", "late.yaml", code=1)
-    assert "partial: the budget of calls is spent" in done.stderr
+    assert "partial: two: all 1 calls are used. Raise budget.calls" in done.stderr
     assert json.loads(cli(folder, "run", "late.yaml", "--json", code=1).stdout)["partial"] is True
+
+
+def test_a_test_of_a_run_that_was_cut_short_says_why(folder: Path) -> None:
+    (folder / "orchestrator.yaml").write_text(
+        "models: {ours: {provider: compatible, model: m, base_url: 'http://127.0.0.1:9/v1'}}\n"
+    )
+    steps = "steps: {one: {ask: ours, prompt: hi}}\noutput: ${one.text}\n"
+    tests = "tests: [{name: real, fleet: configured, expect: {partial: false}}]\n"
+    (folder / "dear.yaml").write_text(f"version: 1\nname: dear\nbudget: {{usd: 0.01}}\n{steps}{tests}")
+    told = cli(folder, "test", "dear.yaml", code=1).stdout
+    assert "the run was cut short: one: the price of this model is unknown. State its prices" in " ".join(told.split())
+    assert "partial: one: the price of this model" in cli(folder, "run", "dear.yaml", code=1).stderr
 
 
 def test_run_resume_list_show_replay_delete(folder: Path) -> None:
@@ -132,12 +144,27 @@ def test_inputs_from_files(folder: Path) -> None:
     assert not (folder / ".orchestrator" / "runs.db").exists()
 
 
+TWO_PRICED = """
+models:
+  calculator: {provider: calculator}
+  small: {provider: simulated, skill: 0.7, input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.4}
+  large: {provider: simulated, skill: 0.95, input_usd_per_mtok: 2.0, output_usd_per_mtok: 8.0}
+"""
+
+
+@pytest.mark.parametrize("max_tokens", [1, 5, 100, 2000])
+def test_no_more_is_expected_of_a_step_than_it_may_cost(folder: Path, max_tokens: int) -> None:
+    (folder / "orchestrator.yaml").write_text(TWO_PRICED)
+    verbs = ("ask: small", "search: single", "search: best_of_n", "search: adaptive", "search: cascade")
+    steps = [f"  s{n}: {{{verb}, prompt: hi, max_tokens: {max_tokens}}}\n" for n, verb in enumerate(verbs)]
+    output = "output: [" + ", ".join(f"'${{s{n}.text}}'" for n in range(len(verbs))) + "]\n"
+    (folder / "short.yaml").write_text(f"version: 1\nname: short\nsteps:\n{''.join(steps)}{output}")
+    found = json.loads(cli(folder, "plan", "short.yaml", "--json").stdout)
+    assert [step["path"] for step in found["steps"] if step["usd"] > step["worst_usd"]] == []
+
+
 def test_plan_shows_the_graph_without_asking_anybody(folder: Path) -> None:
-    (folder / "orchestrator.yaml").write_text(
-        "models:\n  calculator: {provider: calculator}\n"
-        "  small: {provider: simulated, skill: 0.7, input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.4}\n"
-        "  large: {provider: simulated, skill: 0.95, input_usd_per_mtok: 2.0, output_usd_per_mtok: 8.0}\n"
-    )
+    (folder / "orchestrator.yaml").write_text(TWO_PRICED)
     told = cli(folder, "plan", "research.yaml", "--svg", "g.svg").stdout
     assert re.search(r"→ +outline +extract +[\d.]+ +\w+ +0\.\d+", told)
     assert "a run: 0.0" in told

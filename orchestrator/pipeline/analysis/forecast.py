@@ -180,7 +180,7 @@ class _Fleet:
         route = self._engine.router.route(
             self._said or text,
             profiles,
-            needs=Needs(prompt),
+            needs=Needs(prompt, max_tokens or defaults.MAX_TOKENS),
             preference=Preference(quality=defaults.QUALITY),
             known=self._known(),
         )
@@ -213,11 +213,12 @@ class _Fleet:
         found = Forecast(model=asked[0][0].model, guesses=("lengths of values",))
         for option, times in asked:
             profile = self._profiles[option.model]
+            written = min(profile.output_tokens, most)
             one = Forecast(
                 1.0,
                 prompt,
-                profile.output_tokens,
-                profile.cost_usd(prompt, profile.output_tokens),
+                written,
+                profile.cost_usd(prompt, written),
                 profile.cost_usd(prompt * 2, most),
                 option.latency_s,
             )

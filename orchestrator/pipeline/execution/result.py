@@ -66,6 +66,14 @@ class RunResult:
     simulated: bool = False
     background: asyncio.Task[None] | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def why_partial(self) -> str:
+        """What the budget did not allow, in words; "" for a run that was not cut short."""
+        if not self.partial:
+            return ""
+        refused = next((step for step in self.steps if step.status == "skipped" and step.error), None)
+        return f"the budget of {self.stopped} is spent" if refused is None else f"{refused.path}: {refused.error}"
+
     def step(self, path: str) -> StepResult:
         """What the step at a path did. Raises `KeyError` if it did not run."""
         for step in self.steps:

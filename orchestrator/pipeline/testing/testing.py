@@ -157,6 +157,8 @@ def _problems(test: Test, found: RunResult | None, error: str) -> list[str]:
         told = _mismatch(value, wanted)
         if told:
             problems.append(f"{name} {told}")
+    if problems and found is not None and found.partial:
+        problems.append(f"the run was cut short: {found.why_partial}")
     return problems
 
 
