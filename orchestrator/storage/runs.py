@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from orchestrator.jsontypes import JsonObject, JsonValue
@@ -40,6 +40,7 @@ FORGOTTEN = {"forgotten": True}  # stands where something was forgotten
 SILENT_S = 10.0  # a run whose worker was not heard of for so long may be taken over
 _OF_PREFIX = "substr(owner, 1, ?) = ?"
 ENDS = ("done", "partial", "failed", "cancelled")
+WORKED_ON = ("running", "cancelling")
 _COLUMNS = "id, owner, pipeline, file, digest, status, inputs, output, error, created_at, ended_at, holder, held_at"
 KEEP = """INSERT INTO run_steps VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, path)
     DO UPDATE SET status = excluded.status, value = excluded.value, cost_nano = excluded.cost_nano,
@@ -50,7 +51,11 @@ SETTLE_CALL = "UPDATE run_calls SET nano = ?, tokens = ? WHERE run = ? AND id = 
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """Times are seconds since 1970. `holder` is the process that works on it, and was heard of at `held_at`."""
+    """Times are seconds since 1970. `holder` is the process that works on it, and was heard of at `held_at`.
+
+    `status` is running, cancelling (its process is asked to end it), interrupted (that process is silent: the run can
+    be resumed), or one of `ENDS`.
+    """
 
     id: str
     owner: str
@@ -127,26 +132,32 @@ class Runs:
             sql = f"INSERT INTO runs ({_COLUMNS}) VALUES ({', '.join('?' * 13)}){unless}"
             return bool(do(sql, *values, run.holder, run.held_at))
 
+    def _stored(self, row: tuple[Any, ...]) -> StoredRun:
+        """A run as it is read; one whose process is silent is `interrupted`, whatever that process wrote last."""
+        run = _run(row)
+        is_silent = self.clock() - run.held_at > SILENT_S
+        return replace(run, status="interrupted") if is_silent and run.status in WORKED_ON else run
+
     def find(self, owner: str, id: str) -> StoredRun | None:
         """A run of an owner; `None` if it is not there."""
         rows = self.database.read(f"SELECT {_COLUMNS} FROM runs WHERE owner = ? AND id = ?", owner, id)
-        return _run(rows[0]) if rows else None
+        return self._stored(rows[0]) if rows else None
 
     def recent_of(self, prefix: str, *, limit: int = 100) -> list[StoredRun]:
         """The newest runs of all owners whose names begin so, "" for those of everybody."""
         sql = f"SELECT {_COLUMNS} FROM runs WHERE {_OF_PREFIX} ORDER BY created_at DESC, id LIMIT ?"
-        return [_run(row) for row in self.database.read(sql, len(prefix), prefix, limit)]
+        return [self._stored(row) for row in self.database.read(sql, len(prefix), prefix, limit)]
 
     def find_of(self, prefix: str, id: str) -> StoredRun | None:
         """A run of an owner whose name begins so; `None` if it is not there."""
         rows = self.database.read(f"SELECT {_COLUMNS} FROM runs WHERE {_OF_PREFIX} AND id = ?", len(prefix), prefix, id)
-        return _run(rows[0]) if rows else None
+        return self._stored(rows[0]) if rows else None
 
     def recent(self, owner: str, *, pipeline: str | None = None, limit: int = 100) -> list[StoredRun]:
         """The newest runs first."""
         named, values = ("AND pipeline = ?", [pipeline]) if pipeline is not None else ("", [])
         sql = f"SELECT {_COLUMNS} FROM runs WHERE owner = ? {named} ORDER BY created_at DESC, id LIMIT ?"
-        return [_run(row) for row in self.database.read(sql, owner, *values, limit)]
+        return [self._stored(row) for row in self.database.read(sql, owner, *values, limit)]
 
     def steps(self, id: str) -> list[StoredStep]:
         """The steps of a run, in the order in which they finished."""

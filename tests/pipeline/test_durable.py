@@ -20,7 +20,7 @@ from orchestrator.memory import Memory
 from orchestrator.pipeline import Pipeline, RunCancelled, RunFailed, RunResult, Runtime, UnknownRun
 from orchestrator.storage.database import Database, PostgresDatabase, SqliteDatabase
 from orchestrator.storage.journal import Journal, RunLedger
-from orchestrator.storage.runs import Runs, StoredRun
+from orchestrator.storage.runs import SILENT_S, Runs, StoredRun
 from tests.pipeline.test_run import Model
 
 
@@ -200,6 +200,27 @@ def test_a_run_is_taken_over_from_a_process_that_is_gone_or_silent(tmp_path: Pat
     assert runs.hold("r", "other", held_before=1010.0)
     assert runs.heard("r", "me") == "lost"
     assert runs.heard("r", "other") == "running"
+
+
+def test_a_run_whose_process_was_killed_is_told_to_be_interrupted(tmp_path: Path) -> None:
+    now = [1000.0]
+    runs = Runs(SqliteDatabase(tmp_path / "runs.db"), clock=lambda: now[0])
+    runs.begin(stored("r", "elsewhere:1:a", 1000.0))
+
+    def told() -> list[str]:
+        found, within = runs.find("", "r"), runs.find_of("", "r")
+        assert found is not None
+        assert within is not None
+        return [found.status, within.status, runs.recent("")[0].status, runs.recent_of("")[0].status]
+
+    assert told() == ["running"] * 4
+    now[0] = 1011.0
+    assert told() == ["interrupted"] * 4
+    assert runs.hold("r", "me", held_before=now[0] - SILENT_S)  # somebody goes on with it
+    assert told() == ["running"] * 4
+    runs.end("r", "done", None, "")
+    now[0] = 2000.0
+    assert told() == ["done"] * 4
 
 
 def test_runs_of_one_owner_are_not_those_of_another(tmp_path: Path) -> None:
