@@ -1,4 +1,4 @@
-"""Files, modules and links that the documents name exist."""
+"""What the documents name exists: files, modules, links, commands; and the files that they show could be read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
+from pydantic import BaseModel, ValidationError
 
 from orchestrator.cli import main
 from orchestrator.cli.options import DefaultGroup
+from orchestrator.config.distill_job import DistillJob
+from orchestrator.config.model_entry import ModelConfig
+from orchestrator.config.models import Config
+from orchestrator.evaluation.suite import Suite
+from orchestrator.pipeline.language.document import Document
+from orchestrator.simulation.fleet_file import FleetFile
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -100,3 +108,45 @@ def has_option(kind: click.Command, word: str) -> bool:
     name = word.split("=")[0]
     known = {option for each in kind.params for option in (*each.opts, *each.secondary_opts)}
     return name in known | {"--help", "-h", "--version"}
+
+
+FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INDENTED = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
+OTHERS = {"model_list", "apiVersion", "services", "receivers", "scrape_configs"}  # files of other programs
+FILES: dict[type[BaseModel], dict[str, object]] = {  # what such a file holds, and what a part of one leaves out
+    Config: {"models": {"m": {"provider": "calculator"}}},
+    ModelConfig: {"provider": "vllm"},
+    Document: {"version": 1, "name": "shown", "steps": {"a": {"say": "hi"}}},
+    DistillJob: {},
+    Suite: {},
+    FleetFile: {},
+}
+
+
+def yaml_blocks(text: str) -> list[str]:
+    """Blocks of YAML, and indented ones that may be."""
+    fenced = [block[2] for block in FENCED.finditer(text) if block[1] == "yaml"]
+    indented = [re.sub("^    ", "", block, flags=re.MULTILINE) for block in INDENTED.findall(FENCED.sub("", text))]
+    return [*fenced, *(block for block in indented if re.match(r"(?:#.*\n)*\w+:(?: |\n)", block))]
+
+
+SHOWN = [page for page in DOCUMENTS if page.parent.name not in ("tutorials", "how-to")]  # the blocks of those are run
+SHOWN.remove(ROOT / "docs" / "plugins.md")  # its file wants the package that the page makes
+
+
+@pytest.mark.parametrize("document", SHOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_a_document_shows_could_be_read(document: Path) -> None:
+    for block in yaml_blocks(document.read_text(encoding="utf-8")):
+        stated = yaml.safe_load(block)
+        if OTHERS & stated.keys():
+            continue
+        wrong = []
+        for kind, rest in FILES.items():
+            if stated.keys() <= {field.alias or name for name, field in kind.model_fields.items()}:
+                try:
+                    kind.model_validate(rest | stated)
+                    break
+                except ValidationError as error:
+                    wrong.append(str(error))
+        else:
+            pytest.fail(f"no file of ours: {block}\n{wrong}")
