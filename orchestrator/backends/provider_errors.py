@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 
 from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse, RateLimited
 from orchestrator.jsontypes import JsonObject, JsonValue
+from orchestrator.text.excerpt import excerpt
 from orchestrator.types import Usage
 
 MAX_DETAIL_CHARS = 300
@@ -172,12 +173,6 @@ def error_text(payload: JsonValue) -> str:
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail") or error.get("error") or error
     return str(error or payload)[:MAX_DETAIL_CHARS]
-
-
-def excerpt(content: bytes) -> str:
-    """The beginning of a body, for messages."""
-    text = content[:200].decode("utf-8", "replace").strip()
-    return text if len(content) <= 200 else text + " ..."
 
 
 _CANNOT = re.compile(

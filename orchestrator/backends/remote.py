@@ -21,7 +21,7 @@ from orchestrator.backends.http.sse import EventParser
 from orchestrator.backends.http.timings import reading_s
 from orchestrator.backends.http.transport_choice import HttpxTransport, Transport, Way, transport_for
 from orchestrator.backends.http.upstream import CallSettings, PendingResponse, Upstream
-from orchestrator.backends.provider_errors import TransportError, excerpt, failure_in, stream_error, too_slow
+from orchestrator.backends.provider_errors import TransportError, failure_in, stream_error, too_slow
 from orchestrator.backends.relay import Relay
 from orchestrator.backends.remote_answers import ReadChunks, answer_of, calls_of, mean_logprob, signed_in
 from orchestrator.backends.usage import usage_in, usage_of_all
@@ -31,6 +31,7 @@ from orchestrator.providers.addresses import checked_address
 from orchestrator.providers.provider import Provider
 from orchestrator.providers.table import PROVIDERS
 from orchestrator.router import ModelProfile
+from orchestrator.text.excerpt import excerpt
 from orchestrator.tokens.estimate import estimate_tokens, family_of
 from orchestrator.types import Completion, Usage
 

@@ -9,13 +9,14 @@ from functools import partial
 import orjson
 
 from orchestrator.backends.http.retry import with_retries
-from orchestrator.backends.provider_errors import excerpt, too_slow
+from orchestrator.backends.provider_errors import too_slow
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.usage import usage_in
 from orchestrator.decisions.question import Question
 from orchestrator.errors import BadResponse
 from orchestrator.jsontypes import JsonObject
 from orchestrator.router import ModelProfile
+from orchestrator.text.excerpt import excerpt
 from orchestrator.tokens.estimate import bound_tokens, estimate_tokens, family_of
 from orchestrator.types import Usage
 

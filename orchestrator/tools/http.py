@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.config.tools import READING, HttpOptions, Input
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
+from orchestrator.text.excerpt import excerpt
 from orchestrator.tools.addresses import Allowed
 from orchestrator.tools.calling import Caller, Parameter, percent_encoded, placed
 from orchestrator.tools.tool import Effects, ToolFailed
@@ -206,13 +207,12 @@ def _result(reply: httpx.Response, content: bytes, told: str, caller: Caller) ->
 
 
 def _refused(reply: httpx.Response, content: bytes, told: str, caller: Caller) -> ToolFailed:
-    said = content[:300].decode("utf-8", "replace")
     wait = reply.headers.get("retry-after", "")
     reason = f"answered {reply.status_code}"
     if reply.has_redirect_location:
         reason += " (a redirection, which is not followed)"
     return ToolFailed(
-        str(caller.redacted(f"{told} {reason}: {said}"))[:600],
+        str(caller.redacted(f"{told} {reason}: {excerpt(content, 300)}"))[:600],
         remedy="Look at what the server says",
         retryable=reply.status_code in RETRYABLE,
         retry_after_s=float(wait) if re.fullmatch(r"\d{1,5}", wait) else None,
