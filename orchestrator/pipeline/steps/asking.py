@@ -161,6 +161,12 @@ def as_value(answer: Answer) -> JsonObject:
     }
 
 
+_BETTER = (
+    "Ask a better model, or loosen the schema or the checks; where its server can hold a model to a JSON Schema "
+    "(llama.cpp, vLLM, Ollama), say so in the configuration: capabilities: [json]"
+)
+
+
 def value_of(answer: Answer, what: str) -> JsonValue:
     """The JSON in an answer that had to have a form. Raises `NoForm` with what was wrong with the best one."""
     chosen = next((candidate for candidate in answer.candidates if candidate.text == answer.text), None)
@@ -169,7 +175,7 @@ def value_of(answer: Answer, what: str) -> JsonValue:
         raise NoForm(
             f"no model gave {what} of the form that was asked for: {told}"[:600],
             last=answer.text,
-            remedy=f"The best one was: {answer.text[:200]!r}. Ask a better model, or loosen the schema or the checks",
+            remedy=f"The best one was: {answer.text[:200]!r}. {_BETTER}",
         )
     try:
         return find_json(answer.text)
@@ -177,7 +183,7 @@ def value_of(answer: Answer, what: str) -> JsonValue:
         raise NoForm(
             f"no model gave {what} as JSON: {error}",
             last=answer.text,
-            remedy=f"The best one was: {answer.text[:200]!r}",
+            remedy=f"The best one was: {answer.text[:200]!r}. {_BETTER}",
         ) from None
 
 
