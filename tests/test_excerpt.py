@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator.text.excerpt import excerpt
 
-NGINX = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n"
+NGINX = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>"
 CLOUDFLARE = (
     b'<!DOCTYPE html>\n<!--[if lt IE 7]> <html class="no-js ie6 oldie" lang="en-US"> <![endif]-->\n'
     b'<html class="no-js" lang="en-US"> <!--<![endif]-->\n<head>\n<title>models.example.com | 524: A timeout occurred'

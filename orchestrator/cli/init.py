@@ -150,6 +150,7 @@ def _of_own_server(base_url: str) -> list[str]:
         "    # key: env:MY_KEY                  # where the server wants one",
         "    input_usd_per_mtok: 0              # what a million tokens cost you: budgets believe it",
         "    output_usd_per_mtok: 0",
+        "    # capabilities: [json, tools]      # what it can: hold answers to a JSON Schema, call tools",
     ]
 
 
