@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 PATIENCE_S = 10.0  # how long a writer waits for another, of this process or of others
 
@@ -19,10 +19,15 @@ PATIENCE_S = 10.0  # how long a writer waits for another, of this process or of 
 def connected(path: str) -> sqlite3.Connection:
     """A connection in autocommit mode that threads may share under a lock of their own.
 
-    A new file, and its log beside it, can be read by its owner alone.
+    A new file, and its log beside it, can be read by its owner alone. A file that is there is opened by SQLite alone:
+    closing any other handle of it would drop every lock that this process holds on it (POSIX, fcntl), and the next
+    process to close the database would take itself for the last one and delete the log that this one writes
+    (https://www.sqlite.org/howtocorrupt.html, 2.2).
     """
     if path != ":memory:":
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600))
+        with suppress(FileExistsError):
+            new = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
+            os.close(os.open(os.path.realpath(path), new, 0o600))
     return sqlite3.connect(path, timeout=PATIENCE_S, check_same_thread=False, isolation_level=None)
 
 
