@@ -23,6 +23,7 @@ from orchestrator.fleet.measured_profiles import Measured, load_measured
 from orchestrator.plugins.entry_points import BACKENDS, PluginError, make_plugin
 from orchestrator.providers.addresses import is_loopback
 from orchestrator.providers.credentials import clean_key
+from orchestrator.providers.models import known_of
 from orchestrator.providers.prices import list_prices
 from orchestrator.providers.provider import DefaultModel, Provider
 from orchestrator.providers.table import PROVIDERS
@@ -116,7 +117,7 @@ def build_backend(name: str, config: ModelConfig, *, api_key: str | None = None)
         prices.output_usd_per_mtok,
         prices.cached_usd_per_mtok,
         config.context_tokens or prices.context_tokens or DEFAULT_CONTEXT_TOKENS,
-        frozenset(config.capabilities) | (row.capabilities if row else frozenset()),
+        _capabilities(config, row),
         config.skill,
         config.like,
         config.output_tokens,
@@ -145,6 +146,15 @@ def build_backend(name: str, config: ModelConfig, *, api_key: str | None = None)
     if config.provider not in PROVIDERS:
         return _foreign(name, config, profile)
     return _remote(name, config, profile, PROVIDERS[config.provider], api_key)
+
+
+def _capabilities(config: ModelConfig, row: Provider | None) -> frozenset[str]:
+    """What the configuration states, else what is known of the model; and what everything of its provider can do."""
+    own = row.capabilities if row else frozenset[str]()
+    if "capabilities" in config.model_fields_set:
+        return own | frozenset(config.capabilities)
+    address = config.base_url or config.via or next((each.base_url for each in config.replicas), None)
+    return own | known_of(row, config.model or "", base_url=address)
 
 
 BACKEND_NEEDS = ("profile", "complete", "stream", "estimate", "aclose")
@@ -343,5 +353,6 @@ def _default_backend(provider: Provider, default: DefaultModel) -> Backend:
 def _local_backend(name: str, server: LocalServer, model: str) -> Backend:
     from orchestrator.backends.remote import RemoteBackend  # the HTTP client
 
-    profile = ModelProfile(name, 0.0, 0.0, capabilities=server.provider.capabilities, skill=0.7)
+    able = server.provider.capabilities | known_of(server.provider, model, base_url=None)
+    profile = ModelProfile(name, 0.0, 0.0, capabilities=able, skill=0.7)
     return RemoteBackend(profile, provider=server.provider, model=model)

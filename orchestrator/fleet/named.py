@@ -16,9 +16,8 @@ from orchestrator.config.model_entry import ModelConfig
 from orchestrator.errors import ConfigError, InvalidArgument, UnknownModel, closest, did_you_mean
 from orchestrator.fleet.build import WHAT_TO_ADD, build_backend
 from orchestrator.plugins.entry_points import BACKENDS, plugin_names
-from orchestrator.providers.models import known_capabilities, listed_models
+from orchestrator.providers.models import known_of, listed_models
 from orchestrator.providers.prices import list_prices
-from orchestrator.providers.provider import Provider
 from orchestrator.providers.table import PROVIDERS
 from orchestrator.types.keywords import tells_keywords
 
@@ -135,7 +134,7 @@ class Model:
         is_hosted = row is not None and not row.is_local and self.base_url is None
         if is_hosted and row is not None and self.input_usd_per_mtok is None:
             _check_listed(provider, row.prices or row.name, model)
-        known = _known(row, model, is_hosted=is_hosted)
+        known = known_of(row, model, base_url=self.base_url)
         config = self._config(provider, model, known)
         try:
             return build_backend(fleet_name, config, api_key=self.api_key)
@@ -171,15 +170,6 @@ class Model:
                 f"Model({self.name!r}): {setting} cannot{given or ' be used'}: {told}",
                 remedy="help(orchestrator.Model) lists what each setting takes",
             ) from None
-
-
-def _known(row: Provider | None, model: str, *, is_hosted: bool) -> frozenset[str]:
-    """What a model can do as far as is known: of a hosted one by its name, of a server of one's own by what it is."""
-    if row is None:
-        return frozenset()
-    if is_hosted:
-        return known_capabilities(row.prices or row.name, model)
-    return frozenset(("json",)) if row.is_local and row.json == "schema" else frozenset()
 
 
 _SAME = (

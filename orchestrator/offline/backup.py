@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,6 +35,7 @@ from orchestrator.storage.backup import (
 
 MANIFEST, FORMAT = "manifest.json", 1
 RUNS = ".orchestrator/runs.db"
+PROGRAM = "command:"
 MEMORY = "memory"
 POSTGRES = ("postgresql://", "postgres://")
 
@@ -155,6 +156,7 @@ def restore(config: Config, folder: Path, *, replaces: bool = False) -> list[str
     shared = {name: place for name, place in _databases(config).items() if name not in places}
     places |= {name: place for name, place in shared.items() if name in parts and _is_move(parts[name], place)}
     if config.file is not None and folder.resolve() in config.file.parents:  # it comes from the backup itself
+        _check_within_here([place for name, place in places.items() if name in parts])
         places["configuration"] = Place("configuration", "file", DEFAULT_NAME)
     for name, part in parts.items():
         if name in places:
@@ -177,12 +179,26 @@ def restore(config: Config, folder: Path, *, replaces: bool = False) -> list[str
     return told + _moved_to_postgres([places[name] for name in moves], folder, config)
 
 
+def _check_within_here(places: Iterable[Place]) -> None:
+    """Raises `InvalidArgument` where a configuration that came with a backup would have something written elsewhere."""
+    for place in places:
+        if place.kind != "postgres" and place.name != "configuration" and not _is_here(place.at):
+            raise InvalidArgument(
+                f"the configuration in the backup keeps {place.name} in {place.at}, which is not in this folder",
+                remedy="Copy it here as orchestrator.yaml, look at it (a rehearsal wants other paths), and restore again",
+            )
+
+
+def _is_here(path: str) -> bool:
+    return Path(path).resolve().is_relative_to(Path.cwd().resolve())
+
+
 def _checked(folder: Path) -> list[JsonObject]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         parts: list[JsonObject] = [_part(stated) for stated in manifest["parts"]]
         is_known = manifest["format"] <= FORMAT
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InvalidArgument(
             f"{folder} is no backup", remedy="Give a folder that `orchestrator backup` wrote"
         ) from None
@@ -255,7 +271,10 @@ def _brought_back(place: Place, part: JsonObject, folder: Path, config: Config) 
         shutil.copytree(source, target, symlinks=True)
     else:
         shutil.copy2(source, target)
-    return [f"{place.name}: {target}{'' if aside is None else f' (what was there: {aside})'}"]
+    told = "" if aside is None else f" (what was there: {aside})"
+    if place.name == "configuration" and PROGRAM in target.read_text(encoding="utf-8", errors="replace"):
+        told += " (it runs programs, `command:`: look at it before anything else)"
+    return [f"{place.name}: {target}{told}"]
 
 
 def _is_move(part: JsonObject, place: Place) -> bool:

@@ -10,6 +10,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.providers.provider import Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,18 @@ def known_capabilities(prices: str, model: str) -> frozenset[str]:
         if prices in patterns and re.search(patterns[prices], model):
             found.add(capability)
     return frozenset(found)
+
+
+def known_of(row: Provider | None, model: str, *, base_url: str | None) -> frozenset[str]:
+    """What a model can do as far as is known: of a hosted one by its name, of a server of one's own by what it is.
+
+    `base_url` is an address that is not the provider's own.
+    """
+    if row is None:
+        return frozenset()
+    if not row.is_local and base_url is None:
+        return known_capabilities(row.prices or row.name, model)
+    return frozenset(("json",)) if row.is_local and row.json == "schema" else frozenset()
 
 
 @lru_cache(maxsize=64)

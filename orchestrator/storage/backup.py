@@ -262,15 +262,18 @@ def check_sqlite(path: Path) -> None:
 
 
 def check_unused(path: Path) -> None:
-    """Raises `StorageError` where a process is writing a database."""
+    """Raises `StorageError` where a process has a database open: it would go on with the file that is moved away."""
     if not path.exists():
         return
     try:
         with closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as db:
             db.execute("BEGIN EXCLUSIVE")
             db.execute("ROLLBACK")
+            (mode,) = db.execute("PRAGMA journal_mode").fetchone()
+            db.execute("PRAGMA journal_mode = DELETE")  # which SQLite does only where nobody else has it open
+            db.execute(f"PRAGMA journal_mode = {mode}")
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            raise StorageError(f"{path} is being written", remedy="Stop the gateway first") from error
+            raise StorageError(f"{path} is open in another process", remedy="Stop the gateway first") from error
     except sqlite3.Error:
         return  # it is no database: what is there is moved aside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -15,6 +16,7 @@ import pytest
 from orchestrator.config.models import Config, load_config
 from orchestrator.errors import InvalidArgument, OrchestratorError, StorageError
 from orchestrator.offline.backup import back_up, restore
+from orchestrator.storage.database import SqliteDatabase
 
 
 def made(path: Path, rows: int) -> None:
@@ -70,6 +72,58 @@ def test_the_configuration_comes_back_where_nothing_is(tmp_path: Path, monkeypat
     restore(load_config(elsewhere / "saved" / "configuration"), elsewhere / "saved")
     assert (elsewhere / "orchestrator.yaml").read_text() == text
     assert rows_of(elsewhere / "x.db") == 5
+
+
+@pytest.mark.parametrize("place", ["{tmp}/outside.db", "../../outside.db"])
+def test_a_backup_does_not_choose_where_it_is_restored_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made(tmp_path / "x.db", 5)
+    back_up(configured(tmp_path, "x.db"), tmp_path / "saved")
+    elsewhere = tmp_path / "deep" / "elsewhere"
+    elsewhere.mkdir(parents=True)
+    shutil.copytree(tmp_path / "saved", elsewhere / "saved")
+    monkeypatch.chdir(elsewhere)
+    inside = elsewhere / "saved" / "configuration"
+    inside.write_text(inside.read_text().replace("x.db", place.format(tmp=tmp_path)))
+    digest = hashlib.sha256(inside.read_bytes()).hexdigest()
+    _part(elsewhere / "saved", lambda m: m["parts"][-1]["sha256"].update({"": digest}))
+    with pytest.raises(InvalidArgument, match="which is not in this folder"):
+        restore(load_config(inside), elsewhere / "saved")
+    assert [each.name for each in elsewhere.iterdir()] == ["saved"]
+    assert not (tmp_path / "outside.db").exists()
+    shutil.copy(inside, elsewhere / "orchestrator.yaml")  # who looked at it may say so
+    restore(load_config(elsewhere / "orchestrator.yaml"), elsewhere / "saved")
+    assert rows_of(tmp_path / "outside.db") == 5
+
+
+def test_a_restored_configuration_that_runs_programs_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made(tmp_path / "x.db", 5)
+    config = configured(tmp_path, "x.db")
+    stated = tmp_path / "orchestrator.yaml"
+    stated.write_text(stated.read_text() + "embeddings: {}  # key: command:vault read key\n")
+    back_up(config, tmp_path / "saved")
+    stated.unlink()
+    told = restore(load_config(tmp_path / "saved" / "configuration"), tmp_path / "saved", replaces=True)
+    assert any("it runs programs" in line for line in told)
+
+
+def test_a_database_that_a_process_has_open_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = configured(tmp_path, "x.db")
+    with closing(SqliteDatabase("x.db")) as serving:
+        with serving.writing() as do:
+            do("CREATE TABLE numbers (n INTEGER)")
+        back_up(config, tmp_path / "saved")
+        with pytest.raises(StorageError, match="is open in another process"):
+            restore(config, tmp_path / "saved", replaces=True)
+        with serving.writing() as do:
+            do("INSERT INTO numbers VALUES (1)")
+    assert rows_of(tmp_path / "x.db") == 1
+    restore(config, tmp_path / "saved", replaces=True)
+    assert rows_of(tmp_path / "x.db") == 0
 
 
 def _part(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -129,7 +183,7 @@ def test_a_database_that_is_being_written_is_not_replaced(tmp_path: Path, monkey
     back_up(config, tmp_path / "saved")
     with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as writing:
         writing.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StorageError, match="is being written"):
+        with pytest.raises(StorageError, match="is open in another process"):
             restore(config, tmp_path / "saved", replaces=True)
 
 

@@ -13,7 +13,10 @@ from orchestrator.verifiers.verdict import Verdict
 
 
 def find_json(text: str) -> JsonValue:
-    """The JSON value in an answer: the whole text, a fenced block, or the first value that starts with `{` or `[`.
+    """The JSON value in an answer: the whole text, a fenced block, or the first object or list in what is said.
+
+    A list within a sentence counts only where it is what the sentence states ("The primes are [2, 3, 5]."): "in the
+    range [2, 6]" and code that makes a list state nothing.
 
     Raises `ValueError` when there is none. `NaN` and infinities are refused, as RFC 8259 does.
     """
@@ -32,10 +35,25 @@ def find_json(text: str) -> JsonValue:
     starts = [match.start() for match in re.finditer(r"[{\[](?!\d{1,2}\])", text)][:50]  # [1] is a citation
     for start in starts:
         try:
-            return decoder.raw_decode(text, start)[0]
+            value, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             continue
+        if value and (isinstance(value, dict) or _is_stated(text, start, end)):
+            found: JsonValue = value
+            return found
     raise ValueError("the answer holds no JSON value")
+
+
+_STATES = re.compile(r"(?:^|:|\b(?:is|are|be)[*_`]*)\s*[*_`]*$")
+_ENDS = re.compile(r"[*_`]*[.,;!]?[*_`]*\s*$")
+
+
+def _is_stated(text: str, start: int, end: int) -> bool:
+    """Whether the list from `start` to `end` is what its line states: alone on it, or behind a colon or "is"."""
+    line_end = text.find("\n", end)
+    before = text[text.rfind("\n", 0, start) + 1 : start]
+    after = text[end : line_end if line_end >= 0 else len(text)]
+    return _STATES.search(before) is not None and _ENDS.match(after) is not None
 
 
 def _refuse_constant(name: str) -> float:
