@@ -134,10 +134,12 @@ def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> No
     from rich.console import Console
     from rich.table import Table
 
+    from orchestrator.cli.show import cell
+
     console = Console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, no_wrap=column == "ID", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(cell, row))
     Console(highlight=False, width=console.width if console.is_terminal else 400).print(table)

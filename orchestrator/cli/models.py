@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import as_json, config_option, hint, quiet_option, reports_errors, run_with
+from orchestrator.cli.options import as_json, config_option, hint, printable, quiet_option, reports_errors, run_with
 from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ async def health_of(backends: dict[str, Backend]) -> dict[str, JsonObject]:
 def _show(rows: list[JsonObject]) -> None:
     from rich.table import Table
 
-    from orchestrator.cli.show import MAX_NAME, console
+    from orchestrator.cli.show import MAX_NAME, cell, console
 
     table = Table()
     width = min(max(len(row["name"]) for row in rows), MAX_NAME)
@@ -107,17 +107,17 @@ def _show(rows: list[JsonObject]) -> None:
         skill = f"{measured['share']:.2f} ({measured['graded']})" if measured else _or(row["stated_skill"], "{:.2f}")
         last = row["health"] if has_health else ", ".join(row["capabilities"])
         table.add_row(
-            row["name"] + (" (fallback)" if row["is_fallback"] else ""),
+            cell(row["name"]) + (" (fallback)" if row["is_fallback"] else ""),
             _or(row["input_usd_per_mtok"], "{:g}"),
             _or(row["output_usd_per_mtok"], "{:g}"),
             _short(row["context_tokens"]),
             skill,
-            last,
+            cell(last),
         )
     console.print(table)
     for row in rows:
         if row.get("health", "ok") != "ok":
-            click.echo(f"{row['name']}: {row['detail']}")
+            click.echo(printable(f"{row['name']}: {row['detail']}"))
 
 
 def _or(value: float | None, form: str) -> str:

@@ -125,6 +125,8 @@ def _table(pipeline: Pipeline, outline: Outline, count: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from orchestrator.cli.show import cell
+
     table = Table(
         title=f"{pipeline.name}: expected, no model was asked", title_justify="left", box=None, header_style="bold"
     )
@@ -139,7 +141,7 @@ def _table(pipeline: Pipeline, outline: Outline, count: int) -> None:
             mark + "  " * row.depth + row.path.rpartition(".")[2],
             row.verb,
             f"{one.calls:.1f}" if one.calls else "",
-            one.model,
+            cell(one.model),
             _usd(one.usd) if one.calls else "",
             _usd(one.worst_usd) if one.calls else "",
             f"{row.starts_s:.2f}",

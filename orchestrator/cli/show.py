@@ -29,6 +29,11 @@ MAX_NAME = 32  # characters of a model's name that a table keeps on one line
 ROUTE_WIDTH, MIN_LAST_WIDTH = 44, 12  # what the other columns of a route take at most, borders included
 
 
+def cell(text: str) -> str:
+    """A text in a table, as it is: no markup, no control characters."""
+    return escape(printable(text))
+
+
 class Progress:
     """One live line on a terminal (routed -> drafting -> verifying -> answered).
 
@@ -202,7 +207,7 @@ def show_route(route: Route) -> None:
         decision = "chosen" if option.model == route.chosen else option.rejected
         style = "green" if option.model == route.chosen else ""
         row = (option.model, f"{option.p_success:.2f}", money(option.cost_usd), f"{option.latency_s:.2f} s", decision)
-        table.add_row(*map(escape, row), style=style)
+        table.add_row(*map(cell, row), style=style)
     console.print(table)
 
 

@@ -13,6 +13,7 @@ from orchestrator.plugins.entry_points import BACKENDS, ENCODERS, plugin_names
 from orchestrator.providers.addresses import checked_address, filled_in
 from orchestrator.providers.table import PROVIDERS as _HOSTED
 
+MAX_NAME_CHARS = 256  # of a model
 ENCODER_NAMES = ("static", "minilm", "multilingual", "endpoint")
 
 
@@ -56,3 +57,13 @@ Address = Annotated[str, AfterValidator(_web_address)]
 
 Kept = Annotated[str, AfterValidator(filled_in)]
 """Where something is kept: a file, or `postgresql://...`; `${NAME}` in it is a variable of the environment."""
+
+
+def usable_name(name: str) -> str:
+    """The name of a model. Raises `ValueError` on one that nobody could ask for."""
+    if not name or name != name.strip() or not name.isprintable() or len(name) > MAX_NAME_CHARS:
+        told = f"a model's name is printable text of 1 to {MAX_NAME_CHARS} characters without blanks around it"
+        raise ValueError(f"{told}, not {name[:MAX_NAME_CHARS]!r}")
+    if name == "auto" or name.startswith(("auto:", "pipeline:")):
+        raise ValueError(f"a gateway's clients mean something else by {name!r}: name the model otherwise")
+    return name

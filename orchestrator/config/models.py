@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, ValidationEr
 from orchestrator.config import defaults
 from orchestrator.config.checks import ChecksConfig, JudgeConfig, LengthConfig, SafetyConfig
 from orchestrator.config.exact import Seconds
-from orchestrator.config.fields import PROVIDERS, Address, Kept, Price, Share, Strict, known_encoder
+from orchestrator.config.fields import PROVIDERS, Address, Kept, Price, Share, Strict, known_encoder, usable_name
 from orchestrator.config.model_entry import ModelConfig, ReplicaConfig, StudentAuditConfig, TlsConfig
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
@@ -327,7 +327,7 @@ class Config(Strict):
 
     version: Literal[1] = 1
     """Of this format; 1 is the only one."""
-    models: dict[str, ModelConfig] = Field(min_length=1)
+    models: dict[Annotated[str, AfterValidator(usable_name)], ModelConfig] = Field(min_length=1)
     """The fleet: a name for each model."""
     memory: MemoryConfig | None = MemoryConfig()
     """What is remembered, and where; `null`: nothing."""

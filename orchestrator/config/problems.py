@@ -48,7 +48,7 @@ def relevant_problems(error: ValidationError, document: JsonValue) -> list[JsonO
         has_mistakes_within = any(len(other) > len(path) and other[: len(path)] == path for other, *_ in found)
         if (kind in VAGUE and has_mistakes_within) or (kind == "missing" and _is_misspelt(path, unknown)):
             continue
-        relevant.setdefault(path, {**problem, "loc": path})
+        relevant.setdefault(path, {**problem, "loc": path, "is_key": problem["loc"][-1:] == ("[key]",)})
     return [relevant[path] for path in dict.fromkeys(path for path, *_ in found) if path in relevant]
 
 
@@ -84,7 +84,7 @@ def describe_problem(
     located: Located | Unlocated, problem: JsonObject, fields_at: Callable[[tuple[object, ...]], list[str]]
 ) -> str:
     """One mistake that pydantic found, with its place; `fields_at` names the fields of the section at a path."""
-    path = tuple(part for part in problem["loc"] if not (isinstance(part, str) and part == "[key]"))
+    path = problem["loc"]
     kind, context = problem["type"], problem.get("ctx", {})
     where = ".".join(map(str, path))
     if kind == "extra_forbidden":
@@ -104,7 +104,7 @@ def describe_problem(
     if kind in ("model_type", "dict_type"):
         return located.describe(path, f"{where} holds names with values, `name: value`, not {_short(problem['input'])}")
     if kind == "value_error":  # raised by a check of our own, in words of our own
-        return located.describe(path, str(context["error"]))
+        return located.describe(path, str(context["error"]), key=bool(problem.get("is_key")))
     return located.describe(
         path, f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, not {_short(problem['input'])}"
     )

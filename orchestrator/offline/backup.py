@@ -185,7 +185,7 @@ def _check_within_here(places: Iterable[Place]) -> None:
         if place.kind != "postgres" and place.name != "configuration" and not _is_here(place.at):
             raise InvalidArgument(
                 f"the configuration in the backup keeps {place.name} in {place.at}, which is not in this folder",
-                remedy="Copy it here as orchestrator.yaml, look at it (a rehearsal wants other paths), and restore again",
+                remedy="Copy it here as orchestrator.yaml, look at it (a rehearsal wants other paths), restore again",
             )
 
 

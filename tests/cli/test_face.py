@@ -333,3 +333,17 @@ def test_odd_places_end_in_an_error_and_no_traceback(tmp_path: Path) -> None:
         done = run(tmp_path, *arguments)
         assert done.returncode in (1, 2), done.stderr.decode()
         assert b"Traceback" not in done.stderr
+
+
+def test_names_in_tables_are_texts_and_no_markup(tmp_path: Path) -> None:
+    for name in ("[/oops]", "[red]mark[/red]", "a\u202eb"):
+        assert run(tmp_path, "keys", "add", name).returncode == 0
+        assert run(tmp_path, "orgs", "add", name).returncode == 0
+        assert run(tmp_path, "teams", "add", name, "--org", name).returncode == 0
+    for command in (("keys", "list"), ("orgs", "list"), ("teams", "list", "--org", "[/oops]")):
+        done = run(tmp_path, *command)
+        assert done.returncode == 0, done.stderr.decode()
+        told = done.stdout.decode()
+        assert "[/oops]" in told
+        assert "\u202e" not in told
+    assert "[red]mark[/red]" in run(tmp_path, "keys", "list").stdout.decode()
