@@ -8,7 +8,16 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.options import DefaultGroup, as_json, config_option, hint, is_quiet, quiet_option, reports_errors
+from orchestrator.cli.options import (
+    DefaultGroup,
+    FiniteRange,
+    as_json,
+    config_option,
+    hint,
+    is_quiet,
+    quiet_option,
+    reports_errors,
+)
 from orchestrator.cli.stores import open_requests, store_option
 
 
@@ -61,10 +70,10 @@ def run(suite: Path, html: Path | None, out: Path | None, as_json: bool) -> None
 @click.argument("name")
 @config_option
 @store_option
-@click.option("--days", type=click.FloatRange(0, 3_650, min_open=True), default=30.0, show_default=True)
+@click.option("--days", type=FiniteRange(0, 3_650, min_open=True), default=30.0, show_default=True)
 @click.option(
     "--max-loss",
-    type=click.FloatRange(0.0, 0.5),
+    type=FiniteRange(0.0, 0.5),
     default=0.03,
     show_default=True,
     help="What the variant may lose of the mean score.",

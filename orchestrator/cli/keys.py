@@ -23,7 +23,7 @@ from orchestrator.cli.accounts import (
     written_limits,
     written_moment,
 )
-from orchestrator.cli.options import as_json, reports_errors
+from orchestrator.cli.options import FiniteRange, as_json, reports_errors
 from orchestrator.jsontypes import JsonObject, JsonValue
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def command() -> None:
     help="Of inference, memory, feedback, usage, traces, files, team (see what the team's keys did), admin (manage the "
     "organisation), separated by commas [default: all but the last two].",
 )
-@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Days until it expires.")
+@click.option("--days", type=FiniteRange(0, 36_500, min_open=True), help="Days until it expires.")
 @limit_options
 @account_options
 @as_json
@@ -139,7 +139,7 @@ def list_(config: Path | None, database: str | None, as_json: bool) -> None:
 @click.argument("key")
 @click.option(
     "--grace",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(0, 2_592_000),
     default=0.0,
     show_default=True,
     help="Seconds that the old secret stays good.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import as_json, config_option, reports_errors, run_with, stated_config
+from orchestrator.cli.options import FiniteRange, as_json, config_option, reports_errors, run_with, stated_config
 
 if TYPE_CHECKING:
     from orchestrator.budget import Ledger
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--usd", type=float, default=0.10, show_default=True, help="What it may cost at most.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="How long it may take at most [default: as long as it takes].",
 )
 @click.option("--longest", type=int, help="The longest prompt, in tokens [default: the model's context].")

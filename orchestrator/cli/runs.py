@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import as_json, config_option, reports_errors
+from orchestrator.cli.options import FiniteRange, as_json, config_option, reports_errors
 from orchestrator.cli.pipelines import database_option, loaded, open_runs, python_option
 from orchestrator.jsontypes import JsonValue
 
@@ -157,7 +157,7 @@ def delete(run: str, runs_at: str, as_json: bool) -> None:
 
 @command.command("prune")
 @click.option(
-    "--days", type=click.FloatRange(0), default=30.0, show_default=True, help="Runs that ended longer ago are deleted."
+    "--days", type=FiniteRange(0), default=30.0, show_default=True, help="Runs that ended longer ago are deleted."
 )
 @database_option
 @as_json

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.options import as_json, reports_errors
+from orchestrator.cli.options import FiniteRange, as_json, reports_errors
 from orchestrator.providers.addresses import is_loopback
 
 
@@ -30,7 +30,7 @@ from orchestrator.providers.addresses import is_loopback
 @click.option("--port", type=click.IntRange(0, 65_535), default=8089, show_default=True)
 @click.option(
     "--time-scale",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=1.0,
     show_default=True,
     help="Multiplies every simulated latency.",

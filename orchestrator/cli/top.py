@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.options import as_json, config_option, printable, reports_errors
+from orchestrator.cli.options import FiniteRange, as_json, config_option, printable, reports_errors
 from orchestrator.cli.stores import open_requests, store_option
 from orchestrator.jsontypes import JsonObject
 
@@ -18,8 +18,8 @@ NEWEST = 12
 @click.command("top")
 @config_option
 @store_option
-@click.option("--minutes", type=click.FloatRange(1, 100_000), default=60.0, show_default=True, help="Of so long ago.")
-@click.option("--every", type=click.FloatRange(0.5), help="Show it again every so many seconds, until Ctrl-C.")
+@click.option("--minutes", type=FiniteRange(1, 100_000), default=60.0, show_default=True, help="Of so long ago.")
+@click.option("--every", type=FiniteRange(0.5), help="Show it again every so many seconds, until Ctrl-C.")
 @as_json
 @reports_errors
 def command(config: Path | None, store: str | None, minutes: float, every: float | None, as_json: bool) -> None:

@@ -33,14 +33,14 @@ WORTH_A_CACHE = 0.01  # of the queries, that repeat an earlier one
 )
 @click.option(
     "--max-loss",
-    type=click.FloatRange(0.0, 0.5, min_open=True),
+    type=FiniteRange(0.0, 0.5, min_open=True),
     default=0.03,
     show_default=True,
     help="What of the mean score may be lost, of 1.",
 )
 @click.option(
     "--confidence",
-    type=click.FloatRange(0.5, 1.0, max_open=True),
+    type=FiniteRange(0.5, 1.0, max_open=True),
     default=0.9,
     show_default=True,
     help="How sure it must be that no more is lost.",
