@@ -305,3 +305,28 @@ def test_a_model_that_rests_is_passed_over(tmp_path: Path) -> None:
         assert len([body for body in gateway.provider.bodies if body["model"] == "large"]) == asked
     rejected = {option["model"]: option["rejected"] for option in again["orchestrator"]["route"]["options"]}
     assert "cannot be reached" in rejected["large"]
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "said"),
+    [
+        ("/v1/chat/completions", {"max_tokens": 12}, '"finish_reason":"length"'),
+        ("/v1/messages", {"max_tokens": 12}, '"stop_reason":"max_tokens"'),
+        ("/v1/responses", {"max_output_tokens": 12}, '"status":"incomplete"'),
+    ],
+)
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_answer_of_a_search_that_was_cut_says_so(
+    tmp_path: Path, path: str, asked: dict[str, Any], said: str, is_stream: bool
+) -> None:
+    async def play(body: dict[str, Any], send: Any) -> None:
+        cut = completion("There are many tales of dragons, each with their own")
+        cut["choices"][0]["finish_reason"] = "length"
+        await reply(send, 200, cut)
+
+    question = [{"role": "user", "content": "Tell me a long story about a dragon."}]
+    body = {"model": "auto", "stream": is_stream, "orchestrator": {"strategy": "best_of_n"}, **asked}
+    with running_gateway(tmp_path, play) as gateway:
+        told = gateway.post(path, body | {"input" if path.endswith("responses") else "messages": question})
+    assert told.status_code == 200, told.text
+    assert said in told.text.replace(": ", ":")

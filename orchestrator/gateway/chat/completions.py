@@ -132,6 +132,7 @@ class Completions:
                 refusal="no answer is believed enough" if answer.abstained else None,
                 calls=unique_ids(answer.calls),
                 signed=answer.signed,
+                is_cut=answer.is_cut,
             )
         )
 
@@ -506,7 +507,15 @@ class Completions:
             answer = _fit(job, await self._search(job, plan, on_event))
             refusal = "no answer is believed enough" if answer.abstained else None
             calls = unique_ids(answer.calls)
-            return completion(job, answer.text, answer.usage, refusal=refusal, calls=calls, signed=answer.signed)
+            return completion(
+                job,
+                answer.text,
+                answer.usage,
+                refusal=refusal,
+                calls=calls,
+                signed=answer.signed,
+                is_cut=answer.is_cut,
+            )
 
         async with aclosing(told_as_events(job, search)) as events:
             async for event in events:

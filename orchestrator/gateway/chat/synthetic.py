@@ -35,24 +35,25 @@ def completion(
     refusal: str | None = None,
     calls: Sequence[ToolCall] = (),
     signed: JsonObject = NOTHING,
+    is_cut: bool = False,
 ) -> JsonObject:
     """A completion of our own making.
 
-    `calls` are the tools that the client is to call, `signed` what must come back with their results.
+    `calls` are the tools that the client is to call, `signed` what must come back with their results. `is_cut`: the
+    text ends because it reached its longest length.
     """
     message: dict[str, Any] = {"role": "assistant", "content": None if refusal else text, "refusal": refusal}
     if calls:
         message |= {**signed, "content": text or None, "tool_calls": [call.as_wire() for call in calls]}
     id = f"chatcmpl-{job.tab.id[:24]}"
     job.facts.name_response(id)
+    finish = "tool_calls" if calls else "length" if is_cut else "stop"
     found: dict[str, Any] = {
         "id": id,
         "object": "chat.completion",
         "created": int(job.tab.call.at),
         "model": job.facts.model,
-        "choices": [
-            {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls" if calls else "stop"}
-        ],
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
         "usage": usage_dict(usage),
     }
     return found | ({"simulated": True} if job.facts.simulated else {})

@@ -135,7 +135,8 @@ class ToolRuns:
         facts.reason = f"a run with tools: {len(facts.called)} calls"
         facts.waiting = [{"id": c.id, "tool": c.name, "arguments": c.arguments} for c in found.calls]
         refusal = "no answer is believed enough" if found.abstained else None
-        return completion(job, _waiting(found) if found.calls else found.text, found.usage, refusal=refusal)
+        told = _waiting(found) if found.calls else found.text
+        return completion(job, told, found.usage, refusal=refusal, is_cut=found.is_cut and not found.calls)
 
     async def _connected(self, names: Sequence[str]) -> ToolSet:
         """The tools of some names. What is wrong with one stays with the operator."""
