@@ -33,7 +33,7 @@ from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.addresses import is_loopback
 from orchestrator.storage.account_types import Found, NewKey
 from orchestrator.storage.accounts import Accounts, digest_of
-from orchestrator.storage.database import open_database
+from orchestrator.storage.database import check_readable, open_database
 
 if TYPE_CHECKING:
     from orchestrator.gateway.app import Gateway
@@ -123,7 +123,9 @@ def prepared(
     port = address.port or _free_port(address.host)
     check_port(address.host, port)
     admin_key = first_key = ""
-    if not only_checks:
+    if only_checks:
+        check_readable(where)
+    else:
         opened = open_database(where)
         try:
             admin_key, first_key = _first_keys(Accounts(opened), chosen_key)

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from orchestrator.memory.storage.transactions import connected, log_ahead, writi
 
 CHECK_S = 1.0  # how long a check waits for a lock
 MAX_ROWS = 100
+DAMAGED = "The file is damaged: stop what uses it, and restore a backup (orchestrator restore FOLDER --replace)"
 Row = tuple[Any, ...]
 Rows = list[Row]
 Run = Callable[..., Rows]
@@ -94,9 +95,7 @@ class SqliteDatabase(Database):
             for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
                 self._db.execute(f"PRAGMA {pragma}")
         except (sqlite3.Error, OSError) as error:
-            raise StorageError(
-                f"cannot open {self.where}: {error}", remedy="Check the path and its permissions"
-            ) from error
+            raise StorageError(f"cannot open {self.where}: {error}", remedy=remedy_for(error)) from error
 
     def read(self, sql: str, *values: SqlValue) -> Rows:
         with self._lock, self._named():
@@ -145,9 +144,15 @@ class SqliteDatabase(Database):
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:
-            raise StorageError(
-                f"{self.where} cannot be used: {error}", remedy="Check the file, its disk and permissions"
-            ) from error
+            raise StorageError(f"{self.where} cannot be used: {error}", remedy=remedy_for(error)) from error
+
+
+def remedy_for(error: sqlite3.Error | OSError) -> str:
+    """What to do about an error of a file of SQLite."""
+    is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    if is_damaged:
+        return DAMAGED
+    return "Check the path, its disk and permissions"
 
 
 class PostgresDatabase(Database):
@@ -251,6 +256,30 @@ def open_database(url: str | Path) -> Database:
     if str(url).startswith(("postgresql://", "postgres://")):
         return PostgresDatabase(str(url))
     return SqliteDatabase(url)
+
+
+def check_readable(where: str | Path) -> None:
+    """Reads a database, and changes nothing; a file that is not there yet is none to read.
+
+    Raises `StorageError` where it cannot be reached, is damaged or is no database.
+    """
+    if str(where).startswith(("postgresql://", "postgres://")):
+        database = PostgresDatabase(str(where))
+        try:
+            database.read("SELECT 1")
+        finally:
+            database.close()
+        return
+    path = Path(where)
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=CHECK_S)) as file:
+            found = file.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        raise StorageError(f"{where} cannot be used: {error}", remedy=remedy_for(error)) from error
+    if found != "ok":
+        raise StorageError(f"{where} cannot be used: {found}", remedy=DAMAGED)
 
 
 def _percent(sql: str) -> str:

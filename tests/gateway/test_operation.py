@@ -378,6 +378,22 @@ def test_a_new_configuration_is_validated_first_and_then_served(tmp_path: Path) 
         assert gateway.chat(model="tiny").status_code == 200
 
 
+@pytest.mark.parametrize("content", [b"SQLite format 3\x00" + b"\xff" * 5000, b"no database at all" * 100])
+def test_a_check_looks_at_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("orchestrator.yaml").write_text("models: {calculator: {provider: calculator}}\ngateway: {database: g.db}\n")
+    assert CliRunner().invoke(main, ["serve", "--check", "--port", "0"]).exit_code == 0
+    assert not Path("g.db").exists()
+    Path("g.db").write_bytes(content)
+    for command in (["serve", "--check", "--port", "0"], ["keys", "list"]):
+        told = CliRunner().invoke(main, command)
+        assert told.exit_code != 0
+        assert "restore a backup" in told.output
+        assert Path("g.db").read_bytes() == content
+    away = ["serve", "--check", "--port", "0", "--database", "postgresql://nobody@127.0.0.1:1/none"]
+    assert CliRunner().invoke(main, away).exit_code != 0
+
+
 def test_a_reload_takes_the_new_key_of_a_provider_from_its_file(tmp_path: Path) -> None:
     secret = tmp_path / "provider.key"
     secret.write_text("sk-old\n")
