@@ -153,6 +153,11 @@ def test_headers_that_are_wrong_are_told(gateway: Running) -> None:
     for name, value in (("budget-usd", "much"), ("quality", "2"), ("memory", "perhaps")):
         refused = raw(gateway, (OK + "}").encode(), **{f"x-orchestrator-{name}": value})
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_header"), name
+    slip = raw(gateway, (OK + "}").encode(), **{"x-orchestrator-budjet-usd": "0.000001"})
+    assert slip.status_code == 400
+    assert "Did you mean x-orchestrator-budget-usd?" in slip.json()["error"]["message"]
+    others = {"x-orchestrator-model": "small", "x-orchestrator-cost-usd": "1", "x-orchestrator-trace-id": "t"}
+    assert raw(gateway, (OK + "}").encode(), **others).status_code == 200  # what a reply of ours holds, passed on
 
 
 async def _cut(body: dict[str, Any], send: Send) -> None:

@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.budget import Budget
+from orchestrator.errors import closest
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.jsontypes import JsonObject
 
 PREFIX = b"x-orchestrator-"
 _NUMBERS = {"budget-usd": "usd", "budget-seconds": "seconds", "budget-tokens": "tokens", "budget-calls": "calls"}
+_TEXTS = {"scope", "strategy", "session", "run"}
 _FLAGS = {"remember", "memory", "explain", "events", "details", "may-abstain", "resume"}
+_KNOWN = sorted({*_NUMBERS, *_TEXTS, *_FLAGS, "quality", "tools", "context-tokens"})
+_TYPO = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +87,17 @@ def _with_header(stated: JsonObject, name: str, value: str) -> JsonObject:
                 400, f"x-orchestrator-{name} must be true or false, not {value!r}", code="invalid_header"
             )
         return {name.replace("-", "_"): value == "true", **stated}
-    if name in ("scope", "strategy", "session", "run"):
+    if name in _TEXTS:
         return {name: value, **stated}
     if name == "tools":
         listed = [each.strip() for each in value.split(",") if each.strip()]
         return {"tools": value == "true" if value in ("true", "false") else listed, **stated}
     if name == "context-tokens":
         return {"context_tokens": int(_number(name, value)), **stated}
+    meant = closest(name, _KNOWN, cutoff=_TYPO)  # a limit with a slip of the pen must not be passed over
+    if meant is not None:
+        told = f"unknown header x-orchestrator-{name}. Did you mean x-orchestrator-{meant}?"
+        raise GatewayError(400, told, code="invalid_header")
     return stated
 
 
