@@ -32,6 +32,10 @@ def check(file: Path | None, config: Path | None, as_json: bool) -> None:
     path = file or config or Path(DEFAULT_NAME)
     stated = load_config(path)
     fleet = fleet_from_config(stated)
+    if stated.pipelines:
+        from orchestrator.gateway.chat.pipeline_models import loaded
+
+        loaded(stated.pipelines, list(stated.models))
     for job in [] if stated.distill is None else stated.distill.jobs:
         load_job(job)
     unpriced = [name for name, each in fleet.backends.items() if each.profile.input_usd_per_mtok is None]

@@ -37,6 +37,20 @@ _CONSTANTS: dict[str, Any] = {
 Path = tuple[str | int, ...]
 
 
+_SECRET = re.compile(
+    r"""(?i)((?:key|secret|token|password|authorization)["']?\s*:\s*)(?!["']?(?:env:|file:|command:|[\d.]+["']?\s*[,}]|\$\{))"""
+    r"""("[^"]{6,}"|'[^']{6,}'|[^\s,}{\["']{6,})"""
+)
+
+
+def without_secrets(line: str) -> str:
+    """A line of a file as it may be shown: what stands where a secret is stated is made unreadable, in its length.
+
+    Messages go to terminals, logs and bug reports; a key that was written into the file must not.
+    """
+    return _SECRET.sub(lambda found: found[1] + "*" * len(found[2]), line)
+
+
 @dataclass(frozen=True, slots=True)
 class Located:
     """A parsed document.
@@ -65,7 +79,7 @@ class Located:
         line, column = self.place(path, key=key)
         source = self.lines[line - 1] if line <= len(self.lines) else ""
         cut = max(column - 1 - MAX_SHOWN // 2, 0) if len(source) > MAX_SHOWN else 0
-        shown = source[cut : cut + MAX_SHOWN]
+        shown = without_secrets(source)[cut : cut + MAX_SHOWN]
         return f"{self.name}:{line}:{column}: {problem}\n  {line:4d} | {shown}\n       | {' ' * (column - 1 - cut)}^"
 
 

@@ -299,6 +299,28 @@ def test_replicas_and_a_base_url_exclude_each_other_and_pools_are_checked() -> N
         parse_config("models:\n  m: {provider: antropic}\n")
 
 
+@pytest.mark.parametrize(
+    ("line", "is_shown"),
+    [
+        ("{provider: openai, key: sk-abcdefgh, modle: x}", False),
+        ("{provider: openai, key: 'sk-abc defgh', modle: x}", False),
+        ("{provider: openai, headers: {authorization: Bearer-abcdefgh}, modle: x}", False),
+        ('{provider: openai, "key": "sk-abcdefgh", modle: x}', False),
+        ("{provider: openai, key: env:OPENAI_API_KEY, modle: x}", True),
+        ("{provider: openai, key: 'file:openai.key', modle: x}", True),
+        ("{provider: openai, max_output_tokens: 4096, modle: x}", True),
+    ],
+)
+def test_a_key_in_the_file_is_not_shown_in_its_messages(line: str, is_shown: bool) -> None:
+    told = mistakes(f"models:\n  a: {line}\n")
+    assert "unknown field 'modle'" in told
+    assert (line in told) is is_shown
+    assert "abcdefgh" not in told
+    assert "defgh" not in told
+    shown, caret = told.splitlines()[-3:-1]
+    assert shown[caret.index("^") :].startswith("modle")
+
+
 def test_a_mistake_in_one_of_several_forms_is_told_once_and_as_it_was_meant() -> None:
     told = mistakes("models: {a: {provider: calculator}}\nquality: {max_los: 0.1, vs: a}\n")
     assert told.count("quality") == 1  # in the line that is shown

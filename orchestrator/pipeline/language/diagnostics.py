@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from orchestrator.config.yaml_loader import without_secrets
 from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonObject
 from orchestrator.pipeline.language.codes import codes
@@ -46,7 +47,7 @@ class Diagnostic:
         if not self.source:  # of a file that could not be read, there is no line to show
             return f"{self.file}: {kind}[{self.code}]: {self.message}{f'; {self.hint}' if self.hint else ''}"
         cut = max(self.column - 1 - MAX_SHOWN // 2, 0) if len(self.source) > MAX_SHOWN else 0
-        shown = self.source[cut : cut + MAX_SHOWN]
+        shown = without_secrets(self.source)[cut : cut + MAX_SHOWN]
         carets = "^" * max(1, min(self.length, len(shown) - (self.column - 1 - cut)))
         hint = f" {self.hint}" if self.hint else ""
         under = f"{' ' * (self.column - 1 - cut)}{carets}{hint}"
