@@ -62,14 +62,18 @@ def command(
     show_mistakes(warnings, "text")
     given = {} if resume else pipeline.inputs_of(read_inputs(pipeline, inputs, inputs_file))
     found = asyncio.run(_run(pipeline, given, resume, changed, None if no_runs else runs_at, config, as_json))
-    if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
-    else:
-        output = found.output
-        click.echo(output if isinstance(output, str) else json.dumps(output, indent=2, ensure_ascii=False))
-        click.echo(click.style(_told(found), dim=True), err=True)
+    _show(found, as_json=as_json)
     if found.partial:
         raise SystemExit(1)
+
+
+def _show(found: RunResult, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
+        return
+    output = found.output
+    click.echo(output if isinstance(output, str) else json.dumps(output, indent=2, ensure_ascii=False))
+    click.echo(click.style(_told(found), dim=True), err=True)
 
 
 async def _run(

@@ -38,7 +38,8 @@ Path = tuple[str | int, ...]
 
 
 _SECRET = re.compile(
-    r"""(?i)((?:key|secret|token|password|authorization)["']?\s*:\s*)(?!["']?(?:env:|file:|command:|[\d.]+["']?\s*[,}]|\$\{))"""
+    r"""(?i)((?:key|secret|token|password|authorization)["']?\s*:\s*)"""
+    r"""(?!["']?(?:env:|file:|command:|\$\{|[\d.]+["']?\s*[,}]))"""
     r"""("[^"]{6,}"|'[^']{6,}'|[^\s,}{\["']{6,})"""
 )
 

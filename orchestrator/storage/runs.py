@@ -305,23 +305,10 @@ class Runs:
 
 
 def _run(row: tuple[Any, ...]) -> StoredRun:
-    id_, owner, pipeline, file, digest, status, inputs, output, error, created_at, ended_at, holder, held_at = row
-    given = None if output is None else json.loads(output)
-    return StoredRun(
-        id_,
-        owner,
-        pipeline,
-        file,
-        digest,
-        status,
-        json.loads(inputs),
-        given,
-        error,
-        created_at,
-        ended_at,
-        holder,
-        held_at,
-    )
+    values = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    for name in ("inputs", "output"):
+        values[name] = None if values[name] is None else json.loads(values[name])
+    return StoredRun(**values)
 
 
 def _step(row: tuple[Any, ...]) -> StoredStep:

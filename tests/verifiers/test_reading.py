@@ -250,6 +250,33 @@ def test_json_is_found_behind_other_blocks() -> None:
     assert find_json('\ufeff{"a": 1}') == {"a": 1}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("[1, 2]", [1, 2]),
+        ("[]", []),
+        ("Here: [1, 2]", [1, 2]),
+        ("The primes are [2, 3, 5].", [2, 3, 5]),
+        ("Answer: **[1, 2]**", [1, 2]),
+        ("The list is `[1, 2, 3]`.", [1, 2, 3]),
+        ("[1, 2]\nThat is it.", [1, 2]),
+        ("So:\n[\n 1,\n 2\n]", [1, 2]),
+        ('I think {"a": [1]} fits', {"a": [1]}),
+        ("3\n\nThis is a prime number in the range [2, 6].", None),
+        ("def f():\n    result = []\n    return result", None),
+        ("seen = {}", None),
+        ("Take x[0] and y[1, 2] of it", None),
+        ("see [1] and [2]", None),
+    ],
+)
+def test_a_list_in_prose_counts_where_it_is_what_is_said(text: str, value: object) -> None:
+    if value is None:
+        with pytest.raises(ValueError, match="no JSON value"):
+            find_json(text)
+    else:
+        assert find_json(text) == value
+
+
 @pytest.mark.skipif(level_at_hand()[0] == "none", reason="nothing isolates foreign code here")
 def test_a_module_that_the_sandbox_lacks_rules_nothing_out() -> None:
     async def judged() -> Verdict:

@@ -31,6 +31,11 @@ def find_json(text: str) -> JsonValue:
             return json.loads(candidate, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             continue
+    return _first_stated(text)
+
+
+def _first_stated(text: str) -> JsonValue:
+    """The first object or stated list within a text. Raises `ValueError` where there is none."""
     decoder = json.JSONDecoder(parse_constant=_refuse_constant)
     starts = [match.start() for match in re.finditer(r"[{\[](?!\d{1,2}\])", text)][:50]  # [1] is a citation
     for start in starts:

@@ -94,11 +94,16 @@ def _with_header(stated: JsonObject, name: str, value: str) -> JsonObject:
         return {"tools": value == "true" if value in ("true", "false") else listed, **stated}
     if name == "context-tokens":
         return {"context_tokens": int(_number(name, value)), **stated}
-    meant = closest(name, _KNOWN, cutoff=_TYPO)  # a limit with a slip of the pen must not be passed over
+    _check_foreign(name)
+    return stated
+
+
+def _check_foreign(name: str) -> None:
+    """Raises `GatewayError` on a slip of the pen: a limit must not be passed over. Other names are other programs'."""
+    meant = closest(name, _KNOWN, cutoff=_TYPO)
     if meant is not None:
         told = f"unknown header x-orchestrator-{name}. Did you mean x-orchestrator-{meant}?"
         raise GatewayError(400, told, code="invalid_header")
-    return stated
 
 
 def _number(name: str, value: str) -> float:
