@@ -130,14 +130,16 @@ class StorageError(OrchestratorError):
 class BudgetExceeded(OrchestratorError):
     """Nothing was started that could overspend.
 
-    `limit` names the limit that stopped it: usd, tokens, calls or seconds.
+    `limit` names the limit that stopped it: usd, tokens, calls or seconds. `is_price_unknown`: money is limited, and
+    nobody says what the model costs.
     """
 
     code = "budget_exceeded"
 
-    def __init__(self, message: str, *, limit: str, remedy: str = "") -> None:
+    def __init__(self, message: str, *, limit: str, remedy: str = "", is_price_unknown: bool = False) -> None:
         super().__init__(message, remedy=remedy)
         self.limit = limit
+        self.is_price_unknown = is_price_unknown
 
 
 class NoAdequateModel(OrchestratorError):

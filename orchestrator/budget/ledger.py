@@ -104,6 +104,7 @@ class Ledger:
                     "the price of this model is unknown",
                     limit="usd",
                     remedy="State its prices, install compound-orchestrator[prices], or lift the money limit",
+                    is_price_unknown=True,
                 )
             nano = asked or 0
             if self._limit_nano is not None and self.settled_nano + held_nano + nano > self._limit_nano:

@@ -196,7 +196,12 @@ class Conversation:
     def _explained(self, error: BudgetExceeded, asked: PreparedQuery) -> BudgetExceeded:
         """The error of a turn, with the remedy that fits: what ran out may be the conversation's money."""
         left = None if self._account is None else self._account.remaining_usd()
-        if error.limit != "usd" or left is None or (asked.budget.usd is not None and asked.budget.usd <= left):
+        if (
+            error.limit != "usd"
+            or error.is_price_unknown
+            or left is None
+            or (asked.budget.usd is not None and asked.budget.usd <= left)
+        ):
             return error
         return BudgetExceeded(
             f"{error.message}: of the {self._total_usd:g} USD of this conversation, {left:.6f} are left",

@@ -381,6 +381,11 @@ def test_all_turns_together_keep_to_one_budget(tmp_path: Path) -> None:
         with pytest.raises(BudgetExceeded) as caught:  # the turn's own budget: the remedy is that of a turn
             engine.conversation(total_usd=1.0, budget=1e-9).send_sync("one")
         assert "budget.usd" in caught.value.remedy
+    unpriced = ScriptedBackend("m", "hi", price=None)
+    with Orchestrator({"m": unpriced}, storage=tmp_path / "u.db") as engine:
+        with pytest.raises(BudgetExceeded, match="price of this model is unknown") as caught:
+            engine.conversation("acme/ann", session="7", total_usd=0.1).send_sync("one")
+        assert "total_usd" not in caught.value.remedy
         for wrong in (-1.0, float("nan"), "much"):
             with pytest.raises(InvalidBudget):
                 engine.conversation(total_usd=wrong)  # type: ignore[arg-type]

@@ -141,7 +141,11 @@ class RequestAccount:
 
         Of their tokens there are more in the next minute. Of their money there is no more: all of it was held.
         """
-        whose = self._limiter.without_money(self.principal.chain) if error.limit == USD else None
+        whose = (
+            self._limiter.without_money(self.principal.chain)
+            if error.limit == USD and not error.is_price_unknown
+            else None
+        )
         if whose is not None and (stated.usd is None or self._holds_less_than(stated.usd)):
             told = f"the budget of the {whose} does not allow this request: {error.message}"
             return LimitReached(told, kind=USD, retry_after_s=None, remedy=MONEY_REMEDY)
