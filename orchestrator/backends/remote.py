@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from orchestrator.backends.base import Delta, Request, as_wire, estimate_prompt_tokens
 from orchestrator.backends.http.answer_json import parse_answer, parse_whole_answer
@@ -27,7 +28,7 @@ from orchestrator.backends.remote_answers import ReadChunks, answer_of, calls_of
 from orchestrator.backends.usage import usage_in, usage_of_all
 from orchestrator.errors import BadResponse, ConfigError
 from orchestrator.jsontypes import JsonObject
-from orchestrator.providers.addresses import checked_address
+from orchestrator.providers.addresses import checked_address, is_nearby
 from orchestrator.providers.provider import Provider
 from orchestrator.providers.table import PROVIDERS
 from orchestrator.router import ModelProfile
@@ -357,8 +358,16 @@ class RemoteBackend:
         return body
 
     def _takes_schema(self, schema: JsonObject) -> bool:
-        """Hosted providers hold a model to objects only: any other value is asked for in the prompt, and checked."""
-        return self.provider.is_local or schema.get("type", "object") == "object"
+        """Hosted providers hold a model to objects only: any other value is asked for in the prompt, and checked.
+
+        Servers of one's own (llama.cpp, vLLM, Ollama) hold it to any value.
+        """
+        return self._is_own_server or schema.get("type", "object") == "object"
+
+    @property
+    def _is_own_server(self) -> bool:
+        host = urlsplit(self.upstream.replicas.all[0].base_url).hostname or ""
+        return self.provider.is_local or (not self.provider.base_url and is_nearby(host))
 
     def _attempts_for(self, request: Request) -> int:
         return self._attempts if request.retries is None else request.retries + 1

@@ -32,6 +32,8 @@ class Suggested:
     model: str
     note: str = ""
     base_url: str = ""
+    context_tokens: int | None = None
+    skill: float | None = None
 
 
 @click.command("init")
@@ -98,7 +100,7 @@ def command(
             hint(f"write the name of a model of {each.provider} where the file says {PLACEHOLDER}")
         if each.base_url:
             hint(f"write what {each.name} costs: the file says 0, and budgets believe it")
-    hint(f'next: orchestrator config check{where} && orchestrator ask "What is 15% of 80?"{where}')
+    hint(f'next: orchestrator config check{where} && orchestrator ask "Why is the sky blue?"{where}')
 
 
 def configuration(chosen: list[Suggested], *, usd: float, memory: bool) -> str:
@@ -117,8 +119,7 @@ def configuration(chosen: list[Suggested], *, usd: float, memory: bool) -> str:
             f"  {each.name}:",
             f"    provider: {each.provider}" + (f"   # {each.note}" if each.note else ""),
             f"    model: {json.dumps(each.model)}",
-            *(_of_own_server(each.base_url) if each.base_url else ()),
-            "    # skill: 0.75                      # share of ordinary questions that it gets right: a first guess",
+            *_details(each),
         ]
     if not chosen:
         lines += [
@@ -142,6 +143,17 @@ def configuration(chosen: list[Suggested], *, usd: float, memory: bool) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _details(each: Suggested) -> list[str]:
+    lines = _of_own_server(each.base_url) if each.base_url else []
+    if each.context_tokens is not None:
+        lines.append(f"    context_tokens: {each.context_tokens:<15}    # its window, as its server tells it")
+    elif each.base_url:
+        lines.append("    # context_tokens: 8192             # its window; 128,000 is assumed")
+    about = "share of ordinary questions that it gets right: a first guess"
+    stated = f"    skill: {each.skill:g}" if each.skill is not None else "    # skill: 0.75"
+    return [*lines, f"{stated:<38} # {about}"]
 
 
 def _of_own_server(base_url: str) -> list[str]:
@@ -202,7 +214,10 @@ def _listed_by(row: Provider, base_url: str) -> list[Suggested]:
     reached = asyncio.run(reach(row, base_url=base_url))
     if reached.problem:
         hint(f"its models are not known: {reached.problem}")
-    return [Suggested(_fleet_name(each), row.name, each, base_url=base_url) for each in reached.models[:MAX_MODELS]]
+    return [
+        Suggested(_fleet_name(each), row.name, each, base_url=base_url, context_tokens=reached.windows.get(each))
+        for each in reached.models[:MAX_MODELS]
+    ]
 
 
 async def _found() -> list[Suggested]:
@@ -214,14 +229,23 @@ async def _found() -> list[Suggested]:
         return keyed
     servers = await find_local_servers()
     return [
-        Suggested(_fleet_name(model), server.provider.name, model, "a server on this machine; free")
+        Suggested(
+            _fleet_name(model),
+            server.provider.name,
+            model,
+            "a server on this machine; free",
+            context_tokens=server.windows.get(model),
+        )
         for server in servers
         for model in server.models[:MAX_MODELS]
     ]
 
 
 def _models_of(row: Provider) -> list[Suggested]:
-    return [Suggested(_fleet_name(each.model), row.name, each.model, _key_note(row.name)) for each in row.defaults]
+    return [
+        Suggested(_fleet_name(each.model), row.name, each.model, _key_note(row.name), skill=each.skill)
+        for each in row.defaults
+    ]
 
 
 def _key_note(provider: str) -> str:

@@ -186,6 +186,8 @@ def show_facts(answer: Answer, *, answer_id: str = "") -> None:
     ]
     if answer.partial:
         parts.append(f"partial: {answer.stopped}")
+    elif answer.is_trimmed:
+        parts.append("prompt cut to the window")
     elif answer.is_cut:
         parts.append("cut at its longest length: raise --max-tokens")
     messages.print(f"[dim]{escape(' · '.join(parts))}[/dim]")

@@ -146,7 +146,10 @@ class ModelConfig(Strict):
     effective_context_tokens: Annotated[int, Field(gt=0)] | None = None
     """How much of it the model uses well (`orchestrator probe`); longer prompts are trimmed to what matters."""
     capabilities: list[str] = []
-    """Of `tools`, `vision`, `audio`, `json`, `n`: what requests that need them are routed by."""
+    """Of `tools`, `vision`, `audio`, `json`, `n`: what requests that need them are routed by.
+
+    Default: what is known of the provider's model, or of its kind of server.
+    """
     skill: Share | None = None
     """Expected share of right answers, in (0, 1)."""
     like: str | None = None

@@ -354,5 +354,6 @@ def _local_backend(name: str, server: LocalServer, model: str) -> Backend:
     from orchestrator.backends.remote import RemoteBackend  # the HTTP client
 
     able = server.provider.capabilities | known_of(server.provider, model, base_url=None)
-    profile = ModelProfile(name, 0.0, 0.0, capabilities=able, skill=0.7)
+    window = server.windows.get(model, DEFAULT_CONTEXT_TOKENS)
+    profile = ModelProfile(name, 0.0, 0.0, None, window, able, skill=0.7)
     return RemoteBackend(profile, provider=server.provider, model=model)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from orchestrator.backends.http.transport_choice import environment_proxy
 from orchestrator.backends.provider_errors import error_of
-from orchestrator.jsontypes import JsonValue
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.providers.addresses import address_of
 from orchestrator.providers.auth import headers_for
 from orchestrator.providers.credentials import clean_key
@@ -17,27 +18,30 @@ from orchestrator.providers.table import PROVIDERS
 
 PROBE_TIMEOUT_S = 0.4
 LIST_TIMEOUT_S = 10.0
+_WINDOW_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
 
 
 @dataclass(frozen=True, slots=True)
 class LocalServer:
-    """A model server that answers on its usual port, and the models that it lists."""
+    """A model server that answers on its usual port, the models that it lists, and their windows, where it tells."""
 
     provider: Provider
     models: tuple[str, ...]
+    windows: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
     """What came of trying a provider: the models that it lists, or why it does not.
 
-    `limits` are its headers about rate limits.
+    `limits` are its headers about rate limits, `windows` the context windows that it tells, in tokens.
     """
 
     provider: Provider
     models: tuple[str, ...] = ()
     problem: str = ""
     limits: tuple[tuple[str, str], ...] = ()
+    windows: Mapping[str, int] = field(default_factory=dict)
 
 
 def key_of(provider: Provider) -> str | None:
@@ -65,7 +69,9 @@ async def find_local_servers() -> list[LocalServer]:
             by_port.setdefault(provider.port, provider)
     found = await asyncio.gather(*(_local(provider) for provider in by_port.values()))
     return [
-        LocalServer(reached.provider, reached.models) for reached in found if reached is not None and reached.models
+        LocalServer(reached.provider, reached.models, reached.windows)
+        for reached in found
+        if reached is not None and reached.models
     ]
 
 
@@ -92,14 +98,15 @@ async def reach(
                 provider,
                 problem=error_of(provider.name, reply.status_code, reply.headers, reply.content, key=key).message,
             )
-        models = _listed(reply.json())
+        listed = reply.json()
+        models, windows = _listed(listed), _windows(listed)
     except httpx.HTTPError as error:
         return Reached(provider, problem=f"{type(error).__name__}: {url}")
     except (ValueError, KeyError, TypeError):
         return Reached(provider, problem=f"{url} does not list models")
     prefix = provider.limit_headers
     limits = tuple((name, value) for name, value in reply.headers.items() if prefix and name.startswith(prefix))
-    return Reached(provider, models, limits=limits)
+    return Reached(provider, models, limits=limits, windows=windows)
 
 
 async def port_answers(port: int) -> bool:
@@ -125,8 +132,25 @@ def _listed(payload: JsonValue) -> tuple[str, ...]:
 
     OpenAI's and Anthropic's `data` of `id`, Gemini's `models` of `name`, or a bare list.
     """
-    rows = payload if isinstance(payload, list) else payload.get("data", payload.get("models"))
-    names = [
-        str(row.get("id") or row.get("name") or "").removeprefix("models/") for row in rows if isinstance(row, dict)
-    ]
+    names = [_name_of(row) for row in _rows(payload)]
     return tuple(name for name in names if name and "embed" not in name)
+
+
+def _windows(payload: JsonValue) -> dict[str, int]:
+    """The windows in a list of models, in tokens: vLLM, SGLang, OpenRouter, Groq, Mistral and llama.cpp tell them."""
+    found: dict[str, int] = {}
+    for row in _rows(payload):
+        meta = row["meta"] if isinstance(row.get("meta"), dict) else {}
+        told = next((row[name] for name in _WINDOW_FIELDS if row.get(name)), meta.get("n_ctx"))
+        if isinstance(told, int) and not isinstance(told, bool) and told > 0:
+            found[_name_of(row)] = told
+    return found
+
+
+def _rows(payload: JsonValue) -> list[JsonObject]:
+    rows = payload if isinstance(payload, list) else payload.get("data", payload.get("models"))
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def _name_of(row: JsonObject) -> str:
+    return str(row.get("id") or row.get("name") or "").removeprefix("models/")

@@ -68,6 +68,14 @@ def address_of(base_url: str, path: str) -> str:
     return base.rstrip("/") + path + (f"?{queries}" if queries else "")
 
 
+def is_nearby(host: str) -> bool:
+    """Whether a host is this machine, one of a private network by its address, or one by a name without a domain."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".internal"))
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine's own."""
     try:

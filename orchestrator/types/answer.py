@@ -69,6 +69,7 @@ class Answer:
             money(self.cost_usd),
             f"{self.latency_s:.2f} s" if self.latency_s >= 1 else f"{self.latency_s * 1000:.0f} ms",
             *(("partial",) if self.partial else ()),
+            *(("prompt cut to the window",) if self.is_trimmed else ()),
             *(("cut: raise max_tokens",) if self.is_cut and not self.partial else ()),
             *(("simulated",) if self.simulated else ()),
         ]
@@ -106,7 +107,8 @@ class Answer:
             raise InvalidAnswer(
                 f"the answer of {self.model} is not what was asked for: {said[:300]}",
                 text=self.text,
-                remedy="Ask again, allow more of the budget, or look at answer.text",
+                remedy="Look at answer.text, or allow more of the budget; a server that can hold the model to a JSON "
+                "Schema is told to by Model(..., capabilities=['json'])",
             ) from error
 
     def value_as(self, kind: type[T]) -> T:
@@ -145,6 +147,11 @@ class Answer:
     def is_cut(self) -> bool:
         """Whether the text ends because it reached its longest length (`max_tokens`)."""
         return any(each.completion.finish_reason == "length" for each in self.given)
+
+    @property
+    def is_trimmed(self) -> bool:
+        """Whether the prompt was too long for a model, so that its middle was left out."""
+        return self.trace is not None and any(event.kind == "trimmed" for event in self.trace.events)
 
     def explain(self) -> str:
         """What was done for this answer, and why, in plain words: a sentence a line."""

@@ -128,6 +128,7 @@ def test_init_writes_what_is_named_and_config_check_takes_it(tmp_path: Path) -> 
     config = load_config(tmp_path / "orchestrator.yaml")
     assert {"calculator", "extractive", "gpt-oss-20b", "claude-haiku-4-5"} <= set(config.models)
     assert config.budget.usd == 0.5
+    assert config.models["claude-haiku-4-5"].skill == 0.86
     assert "export ANTHROPIC_API_KEY" in done.stderr.decode()
     assert "sk-" not in (tmp_path / "orchestrator.yaml").read_text(encoding="utf-8")
     checked = run(tmp_path, "config", "check")
@@ -157,7 +158,7 @@ def test_init_refuses_what_is_not_there(tmp_path: Path) -> None:
 
 
 def test_init_asks_a_server_of_ones_own_for_its_models(tmp_path: Path) -> None:
-    listed = {"data": [{"id": "llama-3.2-3b"}, {"id": "qwen/qwen3-8b"}]}
+    listed = {"data": [{"id": "llama-3.2-3b", "meta": {"n_ctx": 2048}}, {"id": "qwen/qwen3-8b", "max_model_len": 4096}]}
     with faulty_server(reply(200, listed)) as server:
         url = server.url
         done = run(tmp_path, "init", "--base-url", url)
@@ -166,6 +167,7 @@ def test_init_asks_a_server_of_ones_own_for_its_models(tmp_path: Path) -> None:
     assert config.models["qwen3-8b"].model == "qwen/qwen3-8b"
     assert config.models["qwen3-8b"].base_url == url
     assert config.models["qwen3-8b"].provider == "compatible"
+    assert [config.models[name].context_tokens for name in ("llama-3.2-3b", "qwen3-8b")] == [2048, 4096]
     assert "what llama-3.2-3b costs" in done.stderr.decode()
     assert run(tmp_path, "config", "check").returncode == 0
     gone = run(tmp_path, "init", "--base-url", url, "--force")  # nothing answers there any more

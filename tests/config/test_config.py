@@ -327,3 +327,26 @@ def test_a_mistake_in_one_of_several_forms_is_told_once_and_as_it_was_meant() ->
     assert "unknown field 'max_los'. Did you mean 'max_loss'?" in told
     assert "missing" not in told
     assert "PromiseConfig" not in told
+
+
+@pytest.mark.parametrize(
+    ("model", "able"),
+    [
+        ("{provider: llamacpp, model: x}", {"json"}),
+        (
+            "{provider: vllm, model: x, replicas: [{base_url: 'http://a:8000/v1'}, {base_url: 'http://b:8000/v1'}]}",
+            {"json"},
+        ),
+        ("{provider: openai, model: gpt-5-mini}", {"json", "tools", "vision"}),
+        ("{provider: openai, model: gpt-5-mini, base_url: 'http://a:8000/v1'}", set()),
+        ("{provider: compatible, model: x, base_url: 'http://a:8000/v1'}", set()),
+        ("{provider: compatible, model: x, base_url: 'http://a:8000/v1', capabilities: [json]}", {"json"}),
+        ("{provider: openai, model: gpt-5-mini, capabilities: []}", set()),
+    ],
+)
+def test_what_is_known_of_a_model_holds_in_a_file_as_in_python(
+    monkeypatch: pytest.MonkeyPatch, model: str, able: set[str]
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    profile = fleet_from_config(parse_config(f"models:\n  a: {model}\n")).backends["a"].profile
+    assert profile.capabilities - {"n", "logprobs"} == able

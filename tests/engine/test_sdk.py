@@ -393,6 +393,16 @@ def test_a_schema_that_is_no_object_is_not_sent_to_a_hosted_model() -> None:
         assert ("response_format" in backend._body(request)) == is_sent
 
 
+@pytest.mark.parametrize(
+    ("host", "is_sent"),
+    [("127.0.0.1", True), ("gpu-1", True), ("10.0.0.5", True), ("models.internal", True), ("api.example.com", False)],
+)
+def test_a_server_of_ones_own_is_held_to_any_schema(host: str, is_sent: bool) -> None:
+    backend = remote(f"http://{host}:1/v1", provider="compatible")
+    request = package.Request((Message("user", "x"),), "x", schema={"type": "array", "items": {"type": "integer"}})
+    assert ("response_format" in backend._body(request)) == is_sent
+
+
 def test_what_is_no_value_says_so_with_what_was_said() -> None:
     with Orchestrator(ScriptedBackend("m", "No idea.")) as fleet:
         answer = fleet.answer_sync("Which lamp?", output=Lamp)
@@ -435,6 +445,16 @@ def test_an_answer_prints_in_two_lines_and_tells_its_story() -> None:
     assert "m was asked" in story
     assert "The search ended because" in story
     assert "1 call" in story
+
+
+def test_a_prompt_that_was_cut_is_told_beside_the_answer() -> None:
+    small = ScriptedBackend("m", "42", profile=ModelProfile("m", 1.0, 1.0, context_tokens=2048, skill=0.8))
+    long = f"The secret number is 42. {'word ' * 3000} What is the secret number?"
+    with Orchestrator(small, strategy="single") as fleet:
+        answer = fleet.answer_sync(long, max_tokens=100)
+        assert answer.is_trimmed
+        assert "prompt cut to the window" in str(answer)
+        assert "cut" not in str(fleet.answer_sync("What is it?", max_tokens=100))
 
 
 def test_representations_are_one_line(tmp_path: Path) -> None:
