@@ -202,5 +202,5 @@ def _as_text(found: Tuned, max_loss: float, written: Path | None) -> str:
 
 def _tested(each: TestedRecipe) -> str:
     return (
-        f"{each.outcome:15} score {each.quality.value:+.3f}, cost x {each.cost.value:.2f}: {each.trial.proposal.name}"
+        f"{each.outcome:17} score {each.quality.value:+.3f}, cost x {each.cost.value:.2f}: {each.trial.proposal.name}"
     )

@@ -412,10 +412,17 @@ def load_config(path: str | Path) -> Config:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror}", remedy="Check the path and its permissions"
         ) from None
-    config = parse_config(text, str(path))
+    config = _with_files_beside(parse_config(text, str(path)), path.parent)
     config._file = path.resolve()
     config._folder = config._file.parent
     return config
+
+
+def _with_files_beside(config: Config, folder: Path) -> Config:
+    """What was made for the configuration and lies beside it is used, wherever the program runs."""
+    stated = {name: getattr(config, name) for name in ("router", "search", "profiles", "calibration")}
+    beside = {name: str(folder / found) for name, found in stated.items() if found and (folder / found).exists()}
+    return config.model_copy(update=beside) if beside else config
 
 
 def parse_config(text: str, name: str = "<config>") -> Config:

@@ -36,7 +36,7 @@ from orchestrator.tuning.trial import Trial
 DIFFERS_LEVEL = 0.001
 LADDER_SHARES = (0.7, 0.15, 0.15)
 """Of the level, by ladder: teaching gains most on every recorded fleet, so that it has most of it."""
-Outcome = Literal["promoted", "passed", "loses too much", "saves nothing", "does not differ"]
+Outcome = Literal["promoted", "passed", "may lose too much", "saves nothing", "does not differ"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def judge(
     for (ladder, trial), p_dear, (_, p_same) in zip(reached, dear, costs, strict=True):
         outcome: Outcome = "passed"
         if loses_too_much(present, trial, max_loss=max_loss, level=level_of(ladder, confidence)):
-            outcome = "loses too much"
+            outcome = "may lose too much"
         elif p_dear > 1.0 - confidence:
             outcome = "saves nothing"
         elif p_same > DIFFERS_LEVEL / len(reached):

@@ -102,7 +102,7 @@ def _climb(
     confidence: float,
     tell: Callable[[str], None],
 ) -> list[list[Trial]]:
-    """Trials of each ladder up to the first that loses too much; the ladders side by side."""
+    """Trials of each ladder up to the first that may lose too much; the ladders side by side."""
     climbed: list[list[Trial]] = [[] for _ in rungs]
     going = list(range(len(rungs)))
     while going:

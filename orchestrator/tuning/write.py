@@ -32,11 +32,11 @@ def write_tuned(config_file: Path, present: Config, answers: GradedAnswers, tune
             expected_accuracy=float(best.trial.score.mean()),
             expected_usd=float(best.trial.usd.mean()),
         ).save(search)
-        changes["search"] = search.as_posix()
+        changes["search"] = search.name
     if proposal.taught_by:
         router = folder / "router"
         Stage(present, answers).taught_router(proposal.taught_by).success.save(router)
-        changes["router"] = router.as_posix()
+        changes["router"] = router.name
     text = edit_yaml(config_file.read_text(encoding="utf-8-sig"), changes)
     path = folder / "orchestrator.yaml"
     parse_config(text, str(path))

@@ -153,6 +153,11 @@ def test_the_command_writes_a_configuration_that_can_be_used(tmp_path: Path, mon
     with Orchestrator.from_config(found["written"]) as fleet:
         assert fleet.route("What is 3 * 7?").chosen in fleet.backends
     assert json.loads(Path("tuned/measured.json").read_text())["questions"] == 300
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)  # what it names lies beside it
+    with Orchestrator.from_config(str(tmp_path / found["written"])) as fleet:
+        assert fleet.route("What is 3 * 7?").chosen in fleet.backends
 
 
 def test_a_log_that_repeats_its_queries_is_told_what_a_cache_would_save(tmp_path: Path) -> None:
