@@ -44,6 +44,12 @@ class DefaultGroup(click.Group):
             args = ["run", *args]
         return super().parse_args(context, args)
 
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Says where the options are that stand without a command."""
+        with formatter.section("Options of the first form"):
+            formatter.write_text(f"{context.command_path} run --help")
+        super().format_epilog(context, formatter)
+
 
 class FiniteRange(click.FloatRange):
     """A range of floats without NaN and infinity, which compare with nothing as people expect."""

@@ -80,8 +80,12 @@ def _tested(file: Path, pattern: str, config: Path | None, allow_python: bool, r
             raise ConfigError("a test with fleet: configured needs a configuration", remedy="Name one with --config")
         return Orchestrator.from_config(found)
 
+    tests = [test for test in pipeline.document.tests if pattern in test.name]
+    if pattern and not tests:
+        names = ", ".join(repr(test.name) for test in pipeline.document.tests) or "none"
+        raise click.UsageError(f"no test of {file} has {pattern!r} in its name; there are: {names}")
+
     async def all_of_them() -> list[TestResult]:
-        tests = [test for test in pipeline.document.tests if pattern in test.name]
         return [await run_test(pipeline, test, engine=engine, profiles=profiles) for test in tests]
 
     return asyncio.run(all_of_them())

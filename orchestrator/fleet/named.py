@@ -108,7 +108,7 @@ class Model:
                 )
         if isinstance(self.capabilities, str) or not set(self.capabilities) <= set(CAPABILITIES):
             raise InvalidArgument(
-                f"Model({self.name!r}): capabilities must be a list, not {self.capabilities!r:.60}",
+                f"Model({self.name!r}): capabilities is a list of known names, not {self.capabilities!r:.60}",
                 remedy=f"They are: {', '.join(CAPABILITIES)}",
             )
 

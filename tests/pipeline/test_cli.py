@@ -89,6 +89,27 @@ def test_a_run_that_a_budget_ends_early_is_no_success(folder: Path) -> None:
     assert json.loads(cli(folder, "run", "late.yaml", "--json", code=1).stdout)["partial"] is True
 
 
+def test_tests_that_are_misspelt_or_not_there_do_not_pass(folder: Path) -> None:
+    steps = "steps:\n  one: {say: '${1 / inputs.n}', on_error: {give: 7}}\noutput: ${one}\n"
+    head = f"version: 1\nname: odd\ninputs: {{n: number}}\n{steps}tests:\n"
+    (folder / "odd.yaml").write_text(head + "  - {name: by zero, inputs: {n: 0}, expect: {output: {at_leest: 1}}}\n")
+    told = cli(folder, "validate", "odd.yaml", code=2)
+    assert "did you mean 'at_least'?" in told.stdout + told.stderr
+    (folder / "odd.yaml").write_text(head + "  - {name: by zero, inputs: {n: 0}, expect: {output: {equals: 1}}}\n")
+    told = cli(folder, "test", "odd.yaml", code=1)
+    assert "step one failed: " in told.stdout
+    assert "zero" in told.stdout
+    told = cli(folder, "test", "odd.yaml", "-k", "nothing", code=2)
+    assert "there are: 'by zero'" in told.stderr
+
+
+def test_a_run_is_resumed_with_its_own_file(folder: Path) -> None:
+    done = cli(folder, "run", "triage.yaml", "--json", "-i", "messages=[]")
+    run = json.loads(done.stdout)["id"]
+    told = cli(folder, "run", "help_desk.yaml", "--resume", run, code=2).stderr
+    assert "is one of the pipeline 'triage', not of 'help-desk'" in told
+
+
 def test_a_test_of_a_run_that_was_cut_short_says_why(folder: Path) -> None:
     (folder / "orchestrator.yaml").write_text(
         "models: {ours: {provider: compatible, model: m, base_url: 'http://127.0.0.1:9/v1'}}\n"

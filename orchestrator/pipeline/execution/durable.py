@@ -84,6 +84,9 @@ async def resume(
 ) -> RunResult:
     """See `Pipeline.resume`."""
     runs, stored = await _stored(host, id)
+    if stored.pipeline != pipeline.name:
+        message = f"the run {id} is one of the pipeline {stored.pipeline!r}, not of {pipeline.name!r}"
+        raise ConfigError(message, remedy=f"Resume it with its own file: {stored.file}")
     if stored.digest != pipeline.digest and not may_differ:
         message = f"the run {id} began with other files: {stored.pipeline} was changed since"
         raise ConfigError(message, remedy="Bring them back, start anew, or resume with --changed")

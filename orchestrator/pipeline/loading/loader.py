@@ -14,6 +14,7 @@ from typing import Any
 
 from orchestrator.config.tools import Input
 from orchestrator.config.yaml_loader import load_located
+from orchestrator.errors import closest
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node, gathering, ordered, taking
 from orchestrator.pipeline.expressions.evaluation import Compute
@@ -22,11 +23,11 @@ from orchestrator.pipeline.expressions.templates import guards_of, names_used
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, TEXT, ValueType, joined, record, type_of, type_of_schema
 from orchestrator.pipeline.language.diagnostics import Diagnostic, InvalidPipeline
-from orchestrator.pipeline.language.document import Document, EnvVariable, Test
+from orchestrator.pipeline.language.document import Document, EnvVariable, Expected, Test
 from orchestrator.pipeline.language.inputs import schema_of_inputs
 from orchestrator.pipeline.language.sources import Sources, Where
 from orchestrator.pipeline.language.step import Inner, OnError, Step, expression_fields
-from orchestrator.pipeline.language.validation import validated
+from orchestrator.pipeline.language.validation import field_names, validated
 from orchestrator.pipeline.language.value_compiler import Values
 from orchestrator.pipeline.loading.check_context import LoaderCheckContext
 from orchestrator.pipeline.loading.references import Read, fields_read, inner_names, inner_steps
@@ -217,13 +218,26 @@ class Loader:
                         self.sources.problem(
                             ("tests", index, section, name), "E202", told, suggestion(name, names), key=True
                         )
-            for name in test.expect:
+            for name, wanted in test.expect.items():
+                self._expected(wanted, ("tests", index, "expect", name), test.name)
                 plain = re.sub(r"\[\d+\]", "", name)
                 if not any(plain == each or plain.startswith(f"{each}.") for each in known):
                     told = f"test '{test.name}': there is nothing called '{name}'"
                     self.sources.problem(
                         ("tests", index, "expect", name), "E202", told, suggestion(name, known), key=True
                     )
+
+    def _expected(self, wanted: JsonValue, where: Where, test: str) -> None:
+        """Tells a slip of the pen in what a test wants: it would be compared as a value."""
+        known = field_names(Expected)
+        if not isinstance(wanted, dict) or not wanted or wanted.keys() <= set(known):
+            return
+        for name in wanted.keys() - set(known):
+            meant = closest(str(name), known, cutoff=0.8)
+            if meant is not None:
+                told = f"test '{test}': there is no comparison '{name}'"
+                hint = f"did you mean {meant!r}? A value that looks like this is written as equals: {{...}}"
+                self.sources.problem((*where, name), "E104", told, hint, key=True)
 
     # Steps
 

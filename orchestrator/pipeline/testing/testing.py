@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.pipeline import Pipeline
     from orchestrator.router import ModelProfile
 
+MAX_FAILED_STEPS = 5  # that a failing test names
 _NOTHING = object()
 
 
@@ -157,8 +158,11 @@ def _problems(test: Test, found: RunResult | None, error: str) -> list[str]:
         told = _mismatch(value, wanted)
         if told:
             problems.append(f"{name} {told}")
-    if problems and found is not None and found.partial:
-        problems.append(f"the run was cut short: {found.why_partial}")
+    if problems and found is not None:
+        failed = [f"step {step.path} failed: {step.error}" for step in found.steps if step.status == "failed"]
+        problems += failed[:MAX_FAILED_STEPS]
+        if found.partial:
+            problems.append(f"the run was cut short: {found.why_partial}")
     return problems
 
 
