@@ -405,3 +405,20 @@ def test_a_file_that_is_not_there_is_told_without_a_caret(rows: Path) -> None:
         )
         assert "^" not in told
     assert "Did you mean" not in cli(rows, "explain", "E999", code=2).stderr
+
+
+def test_no_number_is_nan_or_infinite(folder: Path) -> None:
+    text = "version: 1\nname: n\ninputs: {x: any}\nsteps: {a: {say: '${number(inputs.x) > 100}'}}\noutput: ${a}\n"
+    (folder / "n.yaml").write_text(text)
+    for given, code in (
+        ("nan", 1),
+        ("inf", 1),
+        ("NaN", 2),
+        ("-Infinity", 2),
+        ("1e999", 2),
+    ):  # 2: as JSON it is no input
+        told = cli(folder, "run", "n.yaml", "--no-runs", "-i", f"x={given}", code=code)
+        assert "NaN" in told.stderr or "this is no number" in told.stderr, given
+    assert cli(folder, "run", "n.yaml", "--no-runs", "-i", "x=1e2").stdout.strip() == "false"
+    (folder / "n.yaml").write_text(text.replace("number(inputs.x)", "1e400"))
+    assert "this number is too large" in cli(folder, "validate", "n.yaml", code=2).stderr

@@ -43,6 +43,8 @@ def _number(value: object) -> float | int:
             found: float = int(value)
         except ValueError:
             found = float(value.replace(",", ""))
+        if not math.isfinite(found):  # "nan" and "1e999": no JSON, and no comparison of theirs means anything
+            raise ValueError("this is no number")
         return found
     return value
 

@@ -9,6 +9,7 @@ pipeline holds, and computes with them.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 
@@ -236,6 +237,8 @@ class _Parser:
         if token.kind == "number":
             digits = token.text.replace("_", "")
             number = int(digits) if digits.isdigit() and len(digits) < 300 else float(digits)
+            if not math.isfinite(number):
+                raise SyntaxProblem("this number is too large", token.start, token.end)
             return Literal(token.start, token.end, number)
         if token.kind == "text":
             text = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), token.text[1:-1], flags=re.DOTALL)

@@ -52,6 +52,15 @@ def schema_of_inputs(inputs: Mapping[str, tuple[Input, JsonObject | None]]) -> J
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
+def is_json(value: object) -> bool:
+    """Whether a value can be written as JSON: no NaN, no infinite numbers."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return True
+
+
 def from_text(text: str, schema: JsonMapping) -> JsonValue:
     """An input as it was typed (`-i name=value`): text where text is wanted, else the JSON that it is."""
     kinds = schema.get("type")
