@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.options import as_json as json_option
-from orchestrator.cli.options import config_option, memory_option, reports_errors, run_with, scope_option
+from orchestrator.cli.options import config_option, memory_option, reports_errors, run_with_memory, scope_option
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -35,4 +35,4 @@ def command(scope: str, memory_path: Path | None, config: Path | None, as_json: 
         for line in lines:
             click.echo(line)
 
-    run_with(config, memory_path, job)
+    run_with_memory(config, memory_path, job)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import engine_options, run_with
+from orchestrator.cli.options import engine_options, run_with_memory
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -49,7 +49,7 @@ def command(
         else:
             click.echo(f"forgotten: {len(receipt)} of scope {scope}; {receipt.remaining} remain")
 
-    run_with(config, memory_path, job)
+    run_with_memory(config, memory_path, job)
 
 
 def _let_gateways_know(config: Path | None) -> None:

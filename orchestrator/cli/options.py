@@ -197,6 +197,19 @@ def run_with(
     asyncio.run(_run_with(config, memory_path, job, settings))
 
 
+def run_with_memory(
+    config: Path | None, memory_path: Path | None, job: Callable[[Orchestrator], Awaitable[None]]
+) -> None:
+    """`run_with` for commands that only look at what is remembered: they make no new file of a mistyped name."""
+    from orchestrator.errors import ConfigError
+
+    if memory_path is not None and "://" not in str(memory_path) and not memory_path.exists():
+        raise ConfigError(
+            f"there is no memory at {memory_path}", remedy="Check the path; `orchestrator remember` makes one"
+        )
+    run_with(config, memory_path, job)
+
+
 async def _run_with(
     config: Path | None,
     memory_path: Path | None,

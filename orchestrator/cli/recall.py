@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import engine_options, run_with, time_option
+from orchestrator.cli.options import engine_options, run_with_memory, time_option
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -74,4 +74,4 @@ def command(
             )
         click.echo(f"{len(found.items)} of {found.searched} records, {found.tokens} tokens", err=True)
 
-    run_with(config, memory_path, job)
+    run_with_memory(config, memory_path, job)

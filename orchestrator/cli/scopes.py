@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import as_json, config_option, memory_option, quiet_option, reports_errors, run_with
+from orchestrator.cli.options import (
+    as_json,
+    config_option,
+    memory_option,
+    quiet_option,
+    reports_errors,
+    run_with_memory,
+)
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -35,4 +42,4 @@ def command(memory_path: Path | None, config: Path | None, as_json: bool) -> Non
         for scope, count in counts.items():
             click.echo(f"{scope:{width}}  {count:,} record{'s' * (count != 1)}")
 
-    run_with(config, memory_path, job)
+    run_with_memory(config, memory_path, job)

@@ -94,6 +94,8 @@ def command(
     present = load_config(config)
     check_config(present)
     answers = _answers(present, examples, usd)
+    if answers.left_out:
+        hint(f"{answers.left_out} queries are left out: not every model of the configuration answered them")
     found = tune(
         present,
         answers,

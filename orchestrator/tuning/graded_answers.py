@@ -24,7 +24,8 @@ ANSWERS_NEEDED = '{"query": ..., "outcomes": {MODEL: {"score": 1, "answer": "...
 class GradedAnswers:
     """`answers` and `scores` (in [0, 1]) have the shape (questions, models); `profiles` are in order of the columns.
 
-    `repeated_share` of the answers of the log, which are left out here, repeat an earlier query.
+    `repeated_share` of the answers of the log, which are left out here, repeat an earlier query; `left_out` queries were
+    not answered by every model.
     """
 
     questions: tuple[str, ...]
@@ -32,6 +33,7 @@ class GradedAnswers:
     answers: tuple[tuple[RecordedAnswer, ...], ...]
     scores: Array
     repeated_share: float = 0.0
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -96,6 +98,7 @@ def answers_of_log(outcomes: Sequence[Outcome], profiles: Mapping[str, ModelProf
         ),
         np.array([[found[name].score for name in profiles] for found in complete.values()], dtype=float),
         1.0 - sum(map(len, by_query.values())) / sum(outcome.model in profiles for outcome in outcomes),
+        len(by_query) - len(complete),
     )
 
 

@@ -349,3 +349,13 @@ def test_names_in_tables_are_texts_and_no_markup(tmp_path: Path) -> None:
         assert "[/oops]" in told
         assert "\u202e" not in told
     assert "[red]mark[/red]" in run(tmp_path, "keys", "list").stdout.decode()
+
+
+def test_commands_that_look_at_a_memory_make_none(tmp_path: Path) -> None:
+    for command in (("recall", "food"), ("export",), ("scopes",), ("forget", "m:1")):
+        done = run(tmp_path, *command, "--memory", "bto.db")
+        assert done.returncode == 2, command
+        assert b"there is no memory at bto.db" in done.stderr
+    assert not (tmp_path / "bto.db").exists()
+    assert run(tmp_path, "remember", "The shop opens at nine.", "--memory", "bto.db").returncode == 0
+    assert b"opens at nine" in run(tmp_path, "recall", "opening hours", "--memory", "bto.db").stdout
