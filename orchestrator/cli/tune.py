@@ -95,7 +95,7 @@ def command(
     check_config(present)
     answers = _answers(present, examples, usd)
     if answers.left_out:
-        hint(f"{answers.left_out} queries are left out: not every model of the configuration answered them")
+        hint(f"left out: {answers.left_out} that not every model of the configuration answered")
     found = tune(
         present,
         answers,

@@ -24,8 +24,8 @@ ANSWERS_NEEDED = '{"query": ..., "outcomes": {MODEL: {"score": 1, "answer": "...
 class GradedAnswers:
     """`answers` and `scores` (in [0, 1]) have the shape (questions, models); `profiles` are in order of the columns.
 
-    `repeated_share` of the answers of the log, which are left out here, repeat an earlier query; `left_out` queries were
-    not answered by every model.
+    `repeated_share` of the answers of the log, which are left out here, repeat an earlier query; `left_out` queries
+    were not answered by every model.
     """
 
     questions: tuple[str, ...]

@@ -172,7 +172,11 @@ def test_a_log_that_repeats_its_queries_is_told_what_a_cache_would_save(tmp_path
     found = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
     assert (found["repeated_share"], found["interval_confidence"]) == (0.25, 0.95)
     log.write_text("\n".join(map(json.dumps, rows)))
-    assert "gateway.cache" not in CliRunner().invoke(main, command).output
+    alone = {"query": "Only one was asked.", "outcomes": {"small": {"score": 1, "answer": "7"}}}
+    log.write_text("\n".join(map(json.dumps, [*rows, alone])))
+    told = CliRunner().invoke(main, command).output
+    assert "gateway.cache" not in told
+    assert "left out: 1 that not every model" in told
 
 
 @pytest.mark.parametrize(
