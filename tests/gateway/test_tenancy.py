@@ -260,6 +260,17 @@ def test_a_budget_holds_at_every_level(tmp_path: Path, level: str) -> None:
         assert gateway.provider.bodies == []
 
 
+def test_what_a_request_may_cost_at_most_fits_into_the_window(tmp_path: Path) -> None:
+    with running_gateway(tmp_path) as gateway:
+        stated = gateway.config.read_text()
+        gateway.config.write_text(stated.replace("skill: 0.7", "skill: 0.7\n    context_tokens: 2048", 1))
+        assert gateway.post("/v1/admin/reload", None, key=gateway.admin).status_code == 200
+        key = gateway.new_key(limits=AccountLimits(usd=0.006))  # 2,048 tokens at 2 USD a million: 0.004
+        assert gateway.chat(model="small", key=key).status_code == 200
+        assert 1_900 < gateway.provider.bodies[-1]["max_tokens"] < 2_048
+        assert gateway.chat(model="small", key=gateway.new_key(limits=AccountLimits(usd=0.001))).status_code == 402
+
+
 @pytest.mark.parametrize("level", ["org", "team", "key"])
 def test_a_search_that_the_budget_of_an_account_ends_says_whose_it_is(tmp_path: Path, level: str) -> None:
     with running_gateway(tmp_path) as gateway:
