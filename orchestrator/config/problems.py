@@ -103,6 +103,8 @@ def describe_problem(
         )
     if kind in ("model_type", "dict_type"):
         return located.describe(path, f"{where} holds names with values, `name: value`, not {_short(problem['input'])}")
+    if kind == "too_short":
+        return located.describe(path, f"{where} is empty: it needs at least {context['min_length']}")
     if kind == "value_error":  # raised by a check of our own, in words of our own
         return located.describe(path, str(context["error"]), key=bool(problem.get("is_key")))
     return located.describe(
@@ -111,5 +113,7 @@ def describe_problem(
 
 
 def _short(value: JsonValue) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "true", False: "false"}[value]
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
