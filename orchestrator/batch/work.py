@@ -220,10 +220,9 @@ class PipelineRuns:
             return outcome
         told = {"output": found.output, "cost_usd": found.cost_usd, "latency_s": round(found.seconds, 4)}
         told["partial"] = found.partial
-        if failed_steps := [
-            {"step": step.path, "error": step.error} for step in found.steps if step.status == "failed"
-        ]:
-            told["failed_steps"] = failed_steps[:MAX_FAILED_STEPS]
+        failed_steps = [step for step in found.steps if step.status == "failed"][:MAX_FAILED_STEPS]
+        if failed_steps:
+            told["failed_steps"] = [{"step": step.path, "error": step.error} for step in failed_steps]
         return RowOutcome(row, {"id": row.id, "row": row.number, **told})
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from orchestrator.config.models import Config
+from orchestrator.config.models import Config, parse_config
 from orchestrator.config.names import DEFAULT_NAME
 from orchestrator.errors import InvalidArgument, StorageError
 from orchestrator.jsontypes import JsonObject
@@ -152,10 +152,13 @@ def restore(config: Config, folder: Path, *, replaces: bool = False) -> list[str
     `StorageError` where a database cannot be written.
     """
     parts = {part["name"]: part for part in _checked(folder)}
+    is_of_backup = config.file is not None and folder.resolve() in config.file.parents
+    if is_of_backup and config.file is not None:  # paths as they are stated: what lies beside it is the backup's own
+        config = parse_config(config.file.read_text(encoding="utf-8"), str(config.file))
     places = {place.name: place for place in places_of(config)}
     shared = {name: place for name, place in _databases(config).items() if name not in places}
     places |= {name: place for name, place in shared.items() if name in parts and _is_move(parts[name], place)}
-    if config.file is not None and folder.resolve() in config.file.parents:  # it comes from the backup itself
+    if is_of_backup:
         _check_within_here([place for name, place in places.items() if name in parts])
         places["configuration"] = Place("configuration", "file", DEFAULT_NAME)
     for name, part in parts.items():

@@ -98,6 +98,25 @@ def test_a_backup_does_not_choose_where_it_is_restored_to(
     assert rows_of(tmp_path / "outside.db") == 5
 
 
+def test_what_lies_in_a_backup_is_not_taken_for_what_is_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made(tmp_path / "x.db", 5)
+    (tmp_path / "router").mkdir()
+    (tmp_path / "router" / "router.json").write_text("{}")
+    stated = tmp_path / "orchestrator.yaml"
+    configured(tmp_path, "x.db")
+    stated.write_text(stated.read_text() + "router: router\n")  # as the part of the backup is called, too
+    back_up(load_config(stated), tmp_path / "saved")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copytree(tmp_path / "saved", elsewhere / "saved")
+    monkeypatch.chdir(elsewhere)
+    restore(load_config(elsewhere / "saved" / "configuration"), elsewhere / "saved")
+    assert (elsewhere / "router" / "router.json").read_text() == "{}"
+
+
 def test_a_restored_configuration_that_runs_programs_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     made(tmp_path / "x.db", 5)
