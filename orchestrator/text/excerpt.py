@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-_MAX_HTML_BYTES = 20_000
+_MAX_HTML_BYTES = 4_000  # of a hostile page, too, in no time
 _IS_HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 _UNSEEN = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[^>]*>?", re.IGNORECASE | re.DOTALL)
