@@ -98,7 +98,7 @@ def command(
     for each in chosen:
         if each.model == PLACEHOLDER:
             hint(f"write the name of a model of {each.provider} where the file says {PLACEHOLDER}")
-        if each.base_url:
+        if each.base_url and not _has_list_price(each.provider):
             hint(f"write what {each.name} costs: the file says 0, and budgets believe it")
     hint(f'next: orchestrator config check{where} && orchestrator ask "Why is the sky blue?"{where}')
 
@@ -146,7 +146,7 @@ def configuration(chosen: list[Suggested], *, usd: float, memory: bool) -> str:
 
 
 def _details(each: Suggested) -> list[str]:
-    lines = _of_own_server(each.base_url) if each.base_url else []
+    lines = _of_own_server(each.base_url, has_price=_has_list_price(each.provider)) if each.base_url else []
     if each.context_tokens is not None:
         lines.append(f"    context_tokens: {each.context_tokens:<15}    # its window, as its server tells it")
     elif each.base_url:
@@ -156,12 +156,23 @@ def _details(each: Suggested) -> list[str]:
     return [*lines, f"{stated:<38} # {about}"]
 
 
-def _of_own_server(base_url: str) -> list[str]:
+def _has_list_price(provider: str) -> bool:
+    """Whether it is a hosted provider: behind another address its models cost what its list says, not nothing."""
+    from orchestrator.providers.table import PROVIDERS
+
+    row = PROVIDERS.get(provider)
+    return row is not None and bool(row.base_url) and not row.is_local
+
+
+def _of_own_server(base_url: str, *, has_price: bool) -> list[str]:
+    free = [
+        "    input_usd_per_mtok: 0              # what a million tokens cost you: budgets believe it",
+        "    output_usd_per_mtok: 0",
+    ]
     return [
         f"    base_url: {json.dumps(base_url)}",
         "    # key: env:MY_KEY                  # where the server wants one",
-        "    input_usd_per_mtok: 0              # what a million tokens cost you: budgets believe it",
-        "    output_usd_per_mtok: 0",
+        *([] if has_price else free),
         "    # capabilities: [json, tools]      # what it can: hold answers to a JSON Schema, call tools",
     ]
 
@@ -197,14 +208,17 @@ def _of_providers(providers: tuple[str, ...], base_url: str | None) -> list[Sugg
 def _check_address(row: Provider, base_url: str | None) -> None:
     """Raises `ConfigError` where the file would name a server without an address, or no address."""
     from orchestrator.errors import ConfigError
+    from orchestrator.providers.addresses import checked_address
 
     if not base_url and not row.base_url:
         raise ConfigError(
             f"servers of {row.name!r} have no address of their own",
             remedy="Name it: --base-url http://127.0.0.1:8000/v1",
         )
-    if base_url and not base_url.startswith(("http://", "https://")):
-        raise ConfigError(f"{base_url!r} is no address", remedy="Write it as http://127.0.0.1:8000/v1")
+    try:
+        checked_address(base_url or row.base_url)
+    except ValueError as error:
+        raise ConfigError(f"--base-url: {error}", remedy="Write it as http://127.0.0.1:8000/v1") from None
 
 
 def _listed_by(row: Provider, base_url: str) -> list[Suggested]:

@@ -170,6 +170,8 @@ def test_init_asks_a_server_of_ones_own_for_its_models(tmp_path: Path) -> None:
     assert [config.models[name].context_tokens for name in ("llama-3.2-3b", "qwen3-8b")] == [2048, 4096]
     assert "what llama-3.2-3b costs" in done.stderr.decode()
     assert run(tmp_path, "config", "check").returncode == 0
+    assert run(tmp_path, "init", "--model", "openai/gpt-5-mini", "--base-url", url, "--force").returncode == 0
+    assert "usd_per_mtok" not in (tmp_path / "orchestrator.yaml").read_text(encoding="utf-8")  # the list price counts
     gone = run(tmp_path, "init", "--base-url", url, "--force")  # nothing answers there any more
     assert gone.returncode == 0
     assert b"its models are not known" in gone.stderr
