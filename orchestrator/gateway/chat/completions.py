@@ -400,17 +400,17 @@ class Completions:
         asked, profile = job.asked, self._backend(model).profile
         prompt, most = asked.worst_prompt_tokens(), asked.max_tokens
         is_bounded = job.tab.has_limits or job.budget.usd is not None or job.budget.tokens is not None
-        if most is None:  # nobody writes more than the window leaves beside the prompt
+        if most is None and is_bounded:  # nobody writes more than the window leaves beside the prompt
             room = profile.context_tokens - asked.prompt_tokens(self._family(model))
             most = max(min(profile.max_output_tokens, room), MIN_OUTPUT_TOKENS)
-            body = {**body, "max_completion_tokens": most} if is_bounded else body
+            body = {**body, "max_completion_tokens": most}
         if relay.keeps_prefixes_apart:  # one tenant's prompts must not be guessed by the time that another's take
             stated = body.get("cache_salt")
             body = {
                 **body,
                 "cache_salt": cache_salt_of(job.tab.served.scope, stated if isinstance(stated, str) else ""),
             }
-        output = max(most, MIN_OUTPUT_TOKENS) * asked.several
+        output = max(profile.max_output_tokens if most is None else most, MIN_OUTPUT_TOKENS) * asked.several
         worst = profile.worst_usd(prompt, output)
         times = relay.most_calls
         await job.tab.hold(
