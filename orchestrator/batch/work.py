@@ -220,9 +220,9 @@ class PipelineRuns:
             return outcome
         told = {"output": found.output, "cost_usd": found.cost_usd, "latency_s": round(found.seconds, 4)}
         told["partial"] = found.partial
-        failed_steps = [step for step in found.steps if step.status == "failed"][:MAX_FAILED_STEPS]
-        if failed_steps:
-            told["failed_steps"] = [{"step": step.path, "error": step.error} for step in failed_steps]
+        if found.failed_steps:
+            named = found.failed_steps[:MAX_FAILED_STEPS]
+            told["failed_steps"] = [{"step": step.path, "error": step.error} for step in named]
         return RowOutcome(row, {"id": row.id, "row": row.number, **told})
 
 

@@ -17,7 +17,7 @@ from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.types import ValueType
 from orchestrator.pipeline.language.contracts import ToolSignature
 from orchestrator.pipeline.language.document import Document
-from orchestrator.pipeline.language.inputs import is_json, wrong_inputs
+from orchestrator.pipeline.language.inputs import is_finite, wrong_inputs
 from orchestrator.pipeline.language.step import Step
 from orchestrator.verifiers.form.bounded_schema import BoundedSchema
 
@@ -99,7 +99,7 @@ class CompiledPipeline:
 
         Unless they shall be `whole`, some may be missing.
         """
-        unwritable = next((name for name, value in given.items() if not is_json(value)), None)
+        unwritable = next((name for name, value in given.items() if not is_finite(value)), None)
         if unwritable is not None:
             return f"{unwritable} holds NaN or an infinite number, which JSON has not"
         if not whole:

@@ -67,6 +67,11 @@ class RunResult:
     background: asyncio.Task[None] | None = field(default=None, repr=False, compare=False)
 
     @property
+    def failed_steps(self) -> tuple[StepResult, ...]:
+        """The steps that failed and that the run went on without (`on_error`), in the order in which they ended."""
+        return tuple(step for step in self.steps if step.status == "failed")
+
+    @property
     def why_partial(self) -> str:
         """What the budget did not allow, in words; "" for a run that was not cut short."""
         if not self.partial:

@@ -52,12 +52,14 @@ def schema_of_inputs(inputs: Mapping[str, tuple[Input, JsonObject | None]]) -> J
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def is_json(value: object) -> bool:
-    """Whether a value can be written as JSON: no NaN, no infinite numbers."""
+def is_finite(value: object) -> bool:
+    """Whether no number in a value is NaN or infinite, which JSON has not; of what else is no JSON others tell."""
     try:
         json.dumps(value, allow_nan=False)
-    except (ValueError, TypeError, RecursionError):
+    except ValueError:
         return False
+    except (TypeError, RecursionError):
+        return True
     return True
 
 

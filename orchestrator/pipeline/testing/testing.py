@@ -159,8 +159,7 @@ def _problems(test: Test, found: RunResult | None, error: str) -> list[str]:
         if told:
             problems.append(f"{name} {told}")
     if problems and found is not None:
-        failed = [f"step {step.path} failed: {step.error}" for step in found.steps if step.status == "failed"]
-        problems += failed[:MAX_FAILED_STEPS]
+        problems += [f"step {step.path} failed: {step.error}" for step in found.failed_steps[:MAX_FAILED_STEPS]]
         if found.partial:
             problems.append(f"the run was cut short: {found.why_partial}")
     return problems
