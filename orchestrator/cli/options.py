@@ -46,7 +46,7 @@ class DefaultGroup(click.Group):
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Says where the options are that stand without a command."""
-        with formatter.section("Options of the first form"):
+        with formatter.section("Options where no command is named"):
             formatter.write_text(f"{context.command_path} run --help")
         super().format_epilog(context, formatter)
 

@@ -386,9 +386,10 @@ def test_all_turns_together_keep_to_one_budget(tmp_path: Path) -> None:
         with pytest.raises(BudgetExceeded, match="price of this model is unknown") as caught:
             engine.conversation("acme/ann", session="7", total_usd=0.1).send_sync("one")
         assert "total_usd" not in caught.value.remedy
-        for wrong in (-1.0, float("nan"), "much"):
+        amounts: list[Any] = [-1.0, float("nan"), "much"]
+        for wrong in amounts:
             with pytest.raises(InvalidBudget):
-                engine.conversation(total_usd=wrong)  # type: ignore[arg-type]
+                engine.conversation(total_usd=wrong)
 
 
 def test_mistakes_with_conversations_are_told(tmp_path: Path) -> None:

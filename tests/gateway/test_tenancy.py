@@ -247,13 +247,18 @@ def test_money_that_a_running_request_holds_may_come_back_and_spent_money_does_n
         assert settled(lambda: gateway.chat(key=key, max_tokens=100).status_code == 402)
 
 
+def key_with_tight_budget(gateway: Running, level: str) -> str:
+    """A key whose own budget, or that of its team or organisation, is next to nothing."""
+    tight, wide = AccountLimits(usd=0.00001), AccountLimits(usd=1.0)
+    org = gateway.accounts.add_org("o", tight if level == "org" else wide)
+    team = gateway.accounts.add_team(org.id, "t", tight if level == "team" else wide)
+    return gateway.new_key(org=org.id, team=team.id, limits=tight if level == "key" else wide)
+
+
 @pytest.mark.parametrize("level", ["org", "team", "key"])
 def test_a_budget_holds_at_every_level(tmp_path: Path, level: str) -> None:
     with running_gateway(tmp_path) as gateway:
-        tight, wide = AccountLimits(usd=0.00001), AccountLimits(usd=1.0)
-        org = gateway.accounts.add_org("o", tight if level == "org" else wide)
-        team = gateway.accounts.add_team(org.id, "t", tight if level == "team" else wide)
-        key = gateway.new_key(org=org.id, team=team.id, limits=tight if level == "key" else wide)
+        key = key_with_tight_budget(gateway, level)
         refused = gateway.chat(key=key, max_tokens=100)
         assert refused.status_code == 402
         assert {"org": "organisation"}.get(level, level) in refused.json()["error"]["message"]
@@ -274,10 +279,7 @@ def test_what_a_request_may_cost_at_most_fits_into_the_window(tmp_path: Path) ->
 @pytest.mark.parametrize("level", ["org", "team", "key"])
 def test_a_search_that_the_budget_of_an_account_ends_says_whose_it_is(tmp_path: Path, level: str) -> None:
     with running_gateway(tmp_path) as gateway:
-        tight, wide = AccountLimits(usd=0.00001), AccountLimits(usd=1.0)
-        org = gateway.accounts.add_org("o", tight if level == "org" else wide)
-        team = gateway.accounts.add_team(org.id, "t", tight if level == "team" else wide)
-        key = gateway.new_key(org=org.id, team=team.id, limits=tight if level == "key" else wide)
+        key = key_with_tight_budget(gateway, level)
         refused = gateway.chat(model="auto", key=key, max_tokens=100, orchestrator={"strategy": "best_of_n"})
         told = refused.json()["error"]["message"]
         assert refused.status_code == 402
