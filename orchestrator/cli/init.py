@@ -98,8 +98,8 @@ def command(
     for each in chosen:
         if each.model == PLACEHOLDER:
             hint(f"write the name of a model of {each.provider} where the file says {PLACEHOLDER}")
-        if each.base_url and not _has_list_price(each.provider):
-            hint(f"write what {each.name} costs: the file says 0, and budgets believe it")
+        if each.base_url:
+            hint(f"write what {each.name} costs: the file says {_prices(each)[0]:g} USD, and budgets believe it")
     hint(f'next: orchestrator config check{where} && orchestrator ask "Why is the sky blue?"{where}')
 
 
@@ -146,7 +146,7 @@ def configuration(chosen: list[Suggested], *, usd: float, memory: bool) -> str:
 
 
 def _details(each: Suggested) -> list[str]:
-    lines = _of_own_server(each.base_url, has_price=_has_list_price(each.provider)) if each.base_url else []
+    lines = _of_own_server(each) if each.base_url else []
     if each.context_tokens is not None:
         lines.append(f"    context_tokens: {each.context_tokens:<15}    # its window, as its server tells it")
     elif each.base_url:
@@ -156,25 +156,27 @@ def _details(each: Suggested) -> list[str]:
     return [*lines, f"{stated:<38} # {about}"]
 
 
-def _has_list_price(provider: str) -> bool:
-    """Whether it is a hosted provider: behind another address its models cost what its list says, not nothing."""
-    from orchestrator.providers.table import PROVIDERS
-
-    row = PROVIDERS.get(provider)
-    return row is not None and bool(row.base_url) and not row.is_local
-
-
-def _of_own_server(base_url: str, *, has_price: bool) -> list[str]:
-    free = [
-        "    input_usd_per_mtok: 0              # what a million tokens cost you: budgets believe it",
-        "    output_usd_per_mtok: 0",
-    ]
+def _of_own_server(each: Suggested) -> list[str]:
+    usd_in, usd_out = _prices(each)
     return [
-        f"    base_url: {json.dumps(base_url)}",
+        f"    base_url: {json.dumps(each.base_url)}",
         "    # key: env:MY_KEY                  # where the server wants one",
-        *([] if has_price else free),
+        f"    input_usd_per_mtok: {usd_in:<14g} # what a million tokens cost you: budgets believe it",
+        f"    output_usd_per_mtok: {usd_out:g}",
         "    # capabilities: [json, tools]      # what it can: hold answers to a JSON Schema, call tools",
     ]
+
+
+def _prices(each: Suggested) -> tuple[float, float]:
+    """What a million tokens read and written cost, in USD: by the provider's list, whoever hands them on; else 0."""
+    from orchestrator.providers.prices import list_prices
+    from orchestrator.providers.table import PROVIDERS
+
+    row = PROVIDERS.get(each.provider)
+    found = None if row is None else list_prices(row.prices or row.name, each.model)
+    if found is None:
+        return 0.0, 0.0
+    return found.input_usd_per_mtok or 0.0, found.output_usd_per_mtok or 0.0
 
 
 def _named(models: tuple[str, ...], base_url: str | None) -> list[Suggested]:

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from orchestrator.cli import COMMANDS, EXAMPLES, GROUPS, main
 from orchestrator.cli.options import DefaultGroup, error_lines, printable
 from orchestrator.config.models import load_config
+from orchestrator.providers.prices import list_prices
 from tests.support.faulty_server import chunk, completion, faulty_server, reply, stream
 
 CLEAN = {
@@ -171,7 +172,13 @@ def test_init_asks_a_server_of_ones_own_for_its_models(tmp_path: Path) -> None:
     assert "what llama-3.2-3b costs" in done.stderr.decode()
     assert run(tmp_path, "config", "check").returncode == 0
     assert run(tmp_path, "init", "--model", "openai/gpt-5-mini", "--base-url", url, "--force").returncode == 0
-    assert "usd_per_mtok" not in (tmp_path / "orchestrator.yaml").read_text(encoding="utf-8")  # the list price counts
+    model = load_config(tmp_path / "orchestrator.yaml").models["gpt-5-mini"]
+    listed = list_prices("openai", "gpt-5-mini")
+    assert listed is not None
+    assert (model.input_usd_per_mtok, model.output_usd_per_mtok) == (
+        listed.input_usd_per_mtok,
+        listed.output_usd_per_mtok,
+    )
     gone = run(tmp_path, "init", "--base-url", url, "--force")  # nothing answers there any more
     assert gone.returncode == 0
     assert b"its models are not known" in gone.stderr
