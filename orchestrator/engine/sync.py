@@ -9,12 +9,13 @@ import asyncio
 import queue
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import wraps
 from types import TracebackType
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, Generic, ParamSpec, TypeVar
 
 from orchestrator.engine.streaming import AnswerStream
 from orchestrator.errors import BlockingCall
@@ -37,18 +38,19 @@ class BlockingLoop:
     def run(self, coroutine: Coroutine[None, None, T], name: str = "run") -> T:
         """The coroutine's result.
 
-        Ctrl-C cancels it. Raises `BlockingCall` inside a running event loop, which it would block.
+        Ctrl-C cancels it, and waits until it has tidied up. Raises `BlockingCall` inside a running event loop, which it
+        would block.
         """
         if _is_in_loop():
             coroutine.close()
             raise _would_block(f"{name}()", "the method of the same name without _sync, awaited")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
+        running = _Running(coroutine, self._started())
         try:
-            while not future.done():
-                wait([future], POLL_S)  # in steps: Ctrl-C may reach another thread, which does not wake this one
-            return future.result()
+            while not running.result.done():  # in steps: Ctrl-C may reach another thread, which does not wake this one
+                wait([running.result], POLL_S)
+            return running.result.result()
         except BaseException:
-            future.cancel()
+            running.cancel()
             raise
 
     def iterate(self, begin: Callable[[], AsyncIterator[T]]) -> Generator[T, None, None]:
@@ -69,25 +71,21 @@ class BlockingLoop:
                     await close()
                 items.put(None)
 
-        loop = self._started()
-        future = asyncio.run_coroutine_threadsafe(pump(), loop)
+        running = _Running(pump(), self._started())
         try:
             while True:
                 try:
                     item = items.get(timeout=POLL_S)  # in steps, as in `run`
                 except queue.Empty:
+                    if running.result.done():  # cancelled before it began
+                        break
                     continue
                 if item is None:
                     break
                 yield item[0]
-            future.result()
+            running.result.result()
         finally:
-            if loop.is_running() and not future.done():
-                future.cancel()
-                while not future.done() and loop.is_running():  # until it is closed
-                    with suppress(queue.Empty):
-                        if items.get(timeout=POLL_S) is None:
-                            break
+            running.cancel()
 
     def close(self) -> None:
         """Ends the thread; a later `run` starts another."""
@@ -109,6 +107,50 @@ class BlockingLoop:
                 )
                 self._thread.start()
             return self._loop
+
+
+class _Running(Generic[T]):
+    """A coroutine that runs in the event loop of another thread.
+
+    A future of `asyncio.run_coroutine_threadsafe` that is cancelled is done at once, while its coroutine still tidies
+    up; `result` is done when the coroutine is.
+    """
+
+    def __init__(self, coroutine: Coroutine[None, None, T], loop: asyncio.AbstractEventLoop) -> None:
+        self.result: Future[T] = Future()
+        self._loop = loop
+        self._thread: int | None = None
+        self._task: asyncio.Task[T] | None = None
+        loop.call_soon_threadsafe(self._begin, coroutine)
+
+    def cancel(self) -> None:
+        """Returns when the coroutine has ended, `CLOSE_S` seconds later at the latest."""
+        if self.result.done() or not self._loop.is_running():
+            return
+        self._loop.call_soon_threadsafe(self._cancel)
+        if threading.get_ident() == self._thread or sys.is_finalizing():  # nothing would run while this waits
+            return
+        until = time.monotonic() + CLOSE_S
+        while not self.result.done() and self._loop.is_running() and time.monotonic() < until:
+            wait([self.result], POLL_S)
+
+    def _begin(self, coroutine: Coroutine[None, None, T]) -> None:
+        self._thread = threading.get_ident()
+        self._task = self._loop.create_task(coroutine)
+        self._task.add_done_callback(self._settle)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _settle(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.result.cancel()
+            self.result.set_running_or_notify_cancel()
+        elif (error := task.exception()) is not None:
+            self.result.set_exception(error)
+        else:
+            self.result.set_result(task.result())
 
 
 async def _cancel_others() -> None:
