@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -309,6 +310,61 @@ def test_prompts_can_do_nothing_but_print(tmp_path: Path, prompt: str, code: str
     assert [each.code for each in found] == [code]
     if line is not None:
         assert (found[0].line, Path(found[0].file).name) == (line, "p.md")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "{{ q * n }}",
+        "{{ n * [q] }}",
+        "{{ n ** n }}",
+        "{{ 10 ** n }}",
+        "{% set x = q * 1000000 %}{{ x + x }}",
+        "{{ '%0' ~ n ~ 'd' }}{{ '%0999999999d' % 5 }}",
+        "{{ q | center(n) }}",
+        "{{ q | indent(n, true) }}",
+        "{{ [q] | tojson(indent=n) }}",
+        "{{ [q] | batch(n, q) | list }}",
+        "{{ [q] | slice(n) | list }}",
+        "{{ (q * 1000000) | replace('ab', q * 1000000) }}",
+        "{{ ((q * 900000,) * 1000000) | join }}",
+        "{{ (q * 9000) | wordwrap(1, true, q * 100000) }}",
+        "{% set a = q * 900000 %}"
+        + "".join(f"{{% set {chr(98 + n)} = {chr(97 + n)} ~ {chr(97 + n)} %}}" for n in range(20)),
+    ],
+)
+def test_a_prompt_makes_nothing_much_larger_than_it_may_be(prompt: str) -> None:
+    from orchestrator.pipeline.language.prompts import PromptFailed, parse_prompt
+
+    parsed = parse_prompt(prompt, "p.md")
+    tracemalloc.start()
+    try:
+        with pytest.raises(PromptFailed, match=r"too large|not with %"):
+            parsed.render({"q": "ab", "n": 999_999_999})
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("{{ '-' * 3 }}", "---"),
+        ("{{ q ~ ' ' ~ n ~ none }}", "ab 30None"),
+        ("{{ n * 2.5 }} {{ 2 ** 10 }} {{ n % 7 }} {{ [1] + [2] }}", "75.0 1024 2 [1, 2]"),
+        ("{{ 3000000 * 4000000 * -0.5 }} {{ 1 ** n }} {{ 0.5 ** 3 }}", "-6000000000000.0 1 0.125"),
+        ("{{ q | replace('a', 'xyz') | upper }}", "XYZB"),
+        ("{{ [q, n] | join(', ') }}", "ab, 30"),
+        ("{{ rows | join('-', 'n') }} {{ rows | sum('n') }}", "1-2 3"),
+        ("> {{ q | indent(4, true) }}", ">     ab"),
+        ("{{ [q] | tojson }} {{ q | truncate(5000) }}", '["ab"] ab'),
+        ("{% for pair in rows | batch(2) %}{{ pair | length }}{% endfor %}", "2"),
+    ],
+)
+def test_a_prompt_may_do_what_prompts_do(prompt: str, text: str) -> None:
+    from orchestrator.pipeline.language.prompts import parse_prompt
+
+    assert parse_prompt(prompt, "p.md").render({"q": "ab", "n": 30, "rows": [{"n": 1}, {"n": 2}]}) == text
 
 
 def test_a_secret_goes_to_tools_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

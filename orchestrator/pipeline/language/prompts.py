@@ -13,7 +13,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.jsontypes import JsonMapping
 
 if TYPE_CHECKING:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from orchestrator.pipeline.language.prompt_sandbox import BoundedEnvironment
 
 MAX_CHARS = 2_000_000
 MAX_ROUNDS = 100_000
@@ -80,7 +80,7 @@ def parse_prompt(source: str, name: str) -> Prompt:
         for reached in tree.find_all(nodes.Getattr):
             if reached.attr.startswith("_"):
                 raise PromptProblem("E403", f"a prompt cannot reach {reached.attr!r}", reached.lineno)
-        template = environment.from_string(tree)
+        template = environment.from_string(environment.bounded(tree))
     except TemplateSyntaxError as error:
         raise PromptProblem("E401", str(error.message), error.lineno) from None
     except (RecursionError, MemoryError):
@@ -131,15 +131,13 @@ def _bounded(pieces: Any, name: str) -> Any:
 
 
 @cache
-def _environment() -> ImmutableSandboxedEnvironment:
+def _environment() -> BoundedEnvironment:
     from jinja2 import StrictUndefined  # heavy
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
+    from orchestrator.pipeline.language.prompt_sandbox import BoundedEnvironment
+
+    environment = BoundedEnvironment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
     )
     environment.globals = {"range": environment.globals["range"]}
-    # `format` and `attr` are the doors through which sandboxes of templates were left (CVE-2016-10745, CVE-2025-27516).
-    for name in ("attr", "format", "map", "xmlattr", "pprint", "random", "urlize"):
-        environment.filters.pop(name, None)
     return environment
