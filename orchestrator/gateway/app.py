@@ -33,6 +33,7 @@ from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.endpoints import ENDPOINTS
 from orchestrator.gateway.api.nulls import takes_nulls, without_nulls
 from orchestrator.gateway.api.services import Services
+from orchestrator.gateway.api.validators import may_be_absent
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.canonical_request import (
@@ -290,7 +291,8 @@ class Gateway:
         return await asyncio.to_thread(self._parsed, body, endpoint, call)
 
     def _parsed(self, body: bytes, endpoint: Endpoint, call: ClientRequest) -> JsonValue:
-        parsed = parse_json(body.removeprefix(b"\xef\xbb\xbf"))
+        is_left_out = not body and may_be_absent(endpoint.body)
+        parsed = {} if is_left_out else parse_json(body.removeprefix(b"\xef\xbb\xbf"))
         if call.named_model and isinstance(parsed, dict):
             parsed.setdefault("model", call.named_model)
         if b"null" in body and takes_nulls(endpoint):

@@ -70,6 +70,97 @@ def test_bodies_that_are_refused(gateway: Running, body: bytes, code: str) -> No
     assert len(gateway.provider.bodies) == began
 
 
+USER = {"role": "user", "content": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param", "told"),
+    [
+        ("chat/completions", {"messages": "hi"}, "messages", 'must be an array, not "hi"'),
+        ("chat/completions", {"messages": [{"role": "user"}]}, "messages[0]", "the field 'content' is missing"),
+        (
+            "chat/completions",
+            {"messages": [{"role": "user", "content": 5}]},
+            "messages[0].content",
+            "must be a string or an array, not 5",
+        ),
+        (
+            "chat/completions",
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "image_url", "image_url": "https://a.example/b.png"}]}
+                ]
+            },
+            "messages[0].content[0].image_url",
+            'must be an object, not "https://a.example/b.png"',
+        ),
+        (
+            "chat/completions",
+            {"messages": [{"role": "usr", "content": "hi"}]},
+            "messages[0].role",
+            "unknown value \"usr\". Did you mean 'user'?",
+        ),
+        ("chat/completions", {"messages": [USER], "stop": 5}, "stop", "must be a string or an array, not 5"),
+        ("chat/completions", {"messages": [USER], "stream": "yes"}, "stream", 'must be a boolean, not "yes"'),
+        (
+            "chat/completions",
+            {"messages": [USER], "orchestrator": {"budget": {"usd": "1"}}},
+            "orchestrator.budget.usd",
+            'must be a number, not "1"',
+        ),
+        (
+            "chat/completions",
+            {"messages": [USER], "orchestrator": {"budget": {"dollars": 1}}},
+            "orchestrator.budget",
+            "unknown field 'dollars'",
+        ),
+        (
+            "messages",
+            {"max_tokens": 5, "messages": [USER], "system": 5},
+            "system",
+            "must be a string or an array, not 5",
+        ),
+        ("responses", {"input": [{"type": "message", "role": "user"}]}, "input[0]", "the field 'content' is missing"),
+        ("embeddings", {"input": {"text": "x"}}, "input", "must be a string or an array, not an object"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_told_at_its_place(
+    gateway: Running, path: str, fields: dict[str, Any], param: str, told: str
+) -> None:
+    refused = gateway.post(f"/v1/{path}", {"model": "small", **fields})
+    assert refused.status_code == 400
+    error = refused.json()["error"]
+    assert error["message"] == f"{param}: {told}"
+    assert error.get("param", param) == param
+
+
+def test_what_one_of_several_values_should_be_names_them_all() -> None:
+    import jsonschema_rs
+
+    from orchestrator.gateway.api.schema_problems import problem_told
+
+    kinds = [{"type": "object", "properties": {"kind": {"const": each}}} for each in ("text", "image", None)]
+    schema = {"properties": {"part": {"oneOf": [*kinds, {"type": "string"}]}}}
+    for value, expected in [
+        ({"kind": "imge"}, (("part", "kind"), "unknown value \"imge\". Did you mean 'image'?")),
+        ({"kind": 5}, (("part", "kind"), 'must be "text" or "image", not 5')),
+        (True, (("part",), "must be an object or a string, not true")),
+    ]:
+        error = next(iter(jsonschema_rs.validator_for(schema).iter_errors({"part": value})))
+        assert problem_told(error) == expected
+
+
+def test_an_operation_that_asks_for_no_field_needs_no_body(gateway: Running) -> None:
+    made = gateway.post("/v1/admin/keys", {"name": "turned", "org": gateway.org}, key=gateway.admin).json()
+    headers = {"authorization": f"Bearer {gateway.admin}"}
+    url = f"{gateway.url}/v1/admin/keys/{made['id']}/rotate"
+    rotated = httpx.post(url, headers=headers, trust_env=False)
+    assert (rotated.status_code, rotated.json()["id"]) == (200, made["id"])
+    listed = gateway.get("/openapi.json").json()["paths"]
+    assert listed["/v1/admin/keys/{id}/rotate"]["post"]["requestBody"]["required"] is False
+    assert listed["/v1/chat/completions"]["post"]["requestBody"]["required"] is True
+
+
 def test_quotes_written_as_escapes_are_no_doubled_keys(gateway: Running) -> None:
     assert (
         raw(

@@ -14,7 +14,7 @@ import orjson
 from orchestrator import __version__
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.nulls import nullable, takes_nulls
-from orchestrator.gateway.api.validators import DRAFT, referring, schemas
+from orchestrator.gateway.api.validators import DRAFT, may_be_absent, referring, schemas
 from orchestrator.jsontypes import JsonObject
 
 _REFERENCE = re.compile(r'"#/components/schemas/(\w+)"')
@@ -110,7 +110,7 @@ def _operation(endpoint: Endpoint) -> JsonObject:
         operation["parameters"] = parameters
     if endpoint.body:
         operation["requestBody"] = {
-            "required": True,
+            "required": endpoint.body_type != "application/json" or not may_be_absent(endpoint.body),
             "content": {endpoint.body_type: {"schema": {"$ref": f"#/components/schemas/{endpoint.body}"}}},
         }
     return operation

@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema_rs
 import yaml
 
+from orchestrator.gateway.api.schema_problems import problem_told
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.jsontypes import JsonObject, JsonValue
 
@@ -44,9 +45,8 @@ class Validators:
             validator = self._made[name] = jsonschema_rs.validator_for(root, validate_formats=False)
         if validator.is_valid(value):
             return
-        error = next(iter(validator.iter_errors(value)))
-        where = _path(error.instance_path)
-        told = error.message if len(error.message) <= 300 else f"{error.message[:150]} ... {error.message[-140:]}"
+        place, told = problem_told(next(iter(validator.iter_errors(value))))
+        where = _path(place)
         raise GatewayError(400, f"{where}: {told}" if where else told, code="invalid_request", param=where or None)
 
     def in_path(self, name: str, text: str) -> None:
@@ -86,6 +86,12 @@ def schemas() -> JsonObject:
     text = files("orchestrator.gateway.api").joinpath("schemas.yaml").read_text(encoding="utf-8")
     loaded: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return loaded
+
+
+def may_be_absent(name: str) -> bool:
+    """Whether a body of this schema may be left out: an object none of whose fields is asked for."""
+    schema = schemas()[name]
+    return schema.get("type") == "object" and not schema.get("required") and not schema.get("minProperties")
 
 
 def referring(schema: JsonObject) -> JsonObject:
