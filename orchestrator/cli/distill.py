@@ -255,8 +255,8 @@ def status_text(found: JsonObject) -> str:
     if found["saved_usd"] is not None:
         interval = ""
         if found["saved_usd_low"] is not None:
-            interval = f" (95 % interval {found['saved_usd_low']:.4f} to {found['saved_usd_high']:.4f})"
-        lines.append(f"  saved      {found['saved_usd']:.4f} USD{interval}, audits cost {found['audits_usd']:.4f}")
+            interval = f" (95 % interval {found['saved_usd_low']:z.4f} to {found['saved_usd_high']:z.4f})"
+        lines.append(f"  saved      {found['saved_usd']:z.4f} USD{interval}, audits cost {found['audits_usd']:.4f}")
     history = [
         f"  version {each['version']:<3} {each['state']:<9} {each['at'][:16]}  {each['reason']}"
         for each in found["history"]
