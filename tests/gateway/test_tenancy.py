@@ -125,6 +125,18 @@ def test_a_key_manages_no_more_than_its_organisation(gateway: Running) -> None:
     assert gateway.chat(key=manager).status_code == 403
 
 
+def test_a_key_is_not_told_its_own_requests_for_those_of_another(gateway: Running) -> None:
+    manager = gateway.new_key(permissions=("admin", "usage", "traces"))
+    mine = gateway.post("/v1/admin/keys", {"name": "mine", "org": gateway.org}, key=manager).json()
+    others = gateway.post("/v1/admin/keys", {"name": "others", "org": gateway.org}, key=manager).json()
+    assert gateway.chat(key=mine["key"]).status_code == 200
+    for path in ("/v1/usage", "/v1/traces"):
+        refused = gateway.get(f"{path}?key={others['id']}", key=mine["key"])
+        assert (refused.status_code, refused.json()["error"]["param"]) == (403, "key")
+        assert len(gateway.get(f"{path}?key={mine['id']}", key=mine["key"]).json()["data"]) == 1
+        assert gateway.get(f"{path}?key={others['id']}", key=manager).json()["data"] == []
+
+
 def test_the_operator_sees_what_all_spend_and_names_organisations(gateway: Running) -> None:
     gateway.accounts.add_org("Other Ltd")
     made = gateway.post("/v1/admin/keys", {"name": "app", "org": "Other Ltd"}, key=gateway.admin).json()
@@ -136,9 +148,11 @@ def test_the_operator_sees_what_all_spend_and_names_organisations(gateway: Runni
     }
     of_one = gateway.get("/v1/usage?by=key&org=Other%20Ltd", key=gateway.admin).json()["data"]
     assert [row["key"] for row in of_one] == [made["id"]]
-    assert [row["org"] for row in gateway.get(f"/v1/usage?by=org&org={made['org']}").json()["data"]] == [
-        gateway.org
-    ]  # no way past the wall
+    assert [row["org"] for row in gateway.get(f"/v1/usage?by=org&org={gateway.org}").json()["data"]] == [gateway.org]
+    refused = [gateway.get(f"/v1/usage?by=org&org={other}") for other in (made["org"], "Other%20Ltd", "nobody")]
+    assert {(each.status_code, each.json()["error"]["message"]) for each in refused} == {
+        (403, "this key is told of its own organisation alone: leave out 'org', or ask with a key that may 'admin'")
+    }  # no way past the wall, and no telling what is behind it
     assert gateway.get("/v1/admin/keys?org=acme", key=gateway.admin).json()["data"]
     assert gateway.get("/v1/admin/orgs/acme", key=gateway.admin).json()["id"] == gateway.org
     manager = gateway.new_key(permissions=("admin",))

@@ -22,6 +22,7 @@ from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.gateway.http.request import JSON
 from orchestrator.jsontypes import JsonObject
+from orchestrator.storage.account_types import NoAccount
 from orchestrator.storage.quotas import Quota
 from orchestrator.types import Answer
 
@@ -160,10 +161,21 @@ async def usage(services: Services, call: ClientRequest, query: JsonObject) -> N
 
 
 async def _used_by(services: Services, principal: Principal, query: JsonObject) -> str | None:
-    """Whose usage is told: the caller's organisation's; to the operator that of the asked one, or of all (`None`)."""
-    if not principal.is_operator:
-        return principal.org
-    return (await asyncio.to_thread(services.accounts.org_called, query["org"])).id if "org" in query else None
+    """Whose usage is told: the caller's organisation's; to the operator that of the asked one, or of all (`None`).
+
+    Raises `GatewayError` (403) where another organisation's is asked for, whether there is one or not.
+    """
+    if "org" not in query:
+        return None if principal.is_operator else principal.org
+    try:
+        asked = (await asyncio.to_thread(services.accounts.org_called, query["org"])).id
+    except NoAccount:
+        if principal.is_operator:
+            raise
+        asked = ""
+    if not principal.is_operator and asked != principal.org:
+        raise _refused("org", "this key is told of its own organisation alone")
+    return asked
 
 
 def _outside(served: JsonObject) -> JsonObject:
@@ -174,12 +186,21 @@ def _outside(served: JsonObject) -> JsonObject:
 def _whose(principal: Principal, query: JsonObject) -> dict[str, str]:
     """Whose requests are told, as columns with their values: those of the asked key.
 
-    Of its own alone to a key that neither manages its organisation nor sees its team.
+    Of its own alone to a key that neither manages its organisation nor sees its team: it may not ask for another's.
     """
     asked = {"key": query["key"]} if query.get("key") else {}
     if principal.may("admin"):
         return asked
-    return {"key": principal.key} if principal.seen_team is None else {"team": principal.seen_team, **asked}
+    if principal.seen_team is not None:
+        return {"team": principal.seen_team, **asked}
+    if asked and query["key"] != principal.key:
+        raise _refused("key", "this key is told of its own requests alone")
+    return {"key": principal.key}
+
+
+def _refused(param: str, told: str) -> GatewayError:
+    message = f"{told}: leave out {param!r}, or ask with a key that may 'admin'"
+    return GatewayError(403, message, code="permission_denied", param=param, should_retry=False)
 
 
 def _is_among(found: JsonObject, only: dict[str, str]) -> bool:
