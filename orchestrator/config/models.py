@@ -19,7 +19,7 @@ from orchestrator.config.fields import PROVIDERS, Address, Kept, Price, Share, S
 from orchestrator.config.model_entry import ModelConfig, ReplicaConfig, StudentAuditConfig, TlsConfig
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
-from orchestrator.config.problems import describe_problem, mistakes_told, relevant_problems
+from orchestrator.config.problems import FieldMistake, describe_problem, mistakes_told, relevant_problems
 from orchestrator.config.secrets import is_reference
 from orchestrator.config.suggestions import suggest
 from orchestrator.config.tools import TOOL_SECTIONS, AnyTool
@@ -263,14 +263,16 @@ class GatewayConfig(Strict):
     def _experiments_can_be(self) -> Self:
         known = ["auto", *(f"auto:{name}" for name in self.autos)]
         for name, one in self.experiments.items():
-            for asked in (one.of, one.against):
+            for arm, asked in (("of", one.of), ("against", one.against)):
                 if asked not in known:
-                    raise ValueError(f"experiments.{name}: there is no {asked!r}{suggest(asked, known)}")
+                    told = f"experiments.{name}: there is no {asked!r}{suggest(asked, known)}"
+                    raise FieldMistake(told, "experiments", name, arm)
             if one.of == one.against:
-                raise ValueError(f"experiments.{name}: both arms are {one.of}")
+                raise FieldMistake(f"experiments.{name}: both arms are {one.of}", "experiments", name, "against")
         asked_for = [one.of for one in self.experiments.values()]
         if len(set(asked_for)) < len(asked_for):
-            raise ValueError("experiments: two of them are about the same `of`, and a request can be in one alone")
+            told = "experiments: two of them are about the same `of`, and a request can be in one alone"
+            raise FieldMistake(told, "experiments")
         return self
 
 

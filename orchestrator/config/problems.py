@@ -29,6 +29,14 @@ VAGUE = (
 """Kinds of problems that only say that a value is of another type than one of those that may stand there."""
 
 
+class FieldMistake(ValueError):
+    """What the check of a whole section found at one place in it; `where` is the path from the section."""
+
+    def __init__(self, message: str, *where: str | int) -> None:
+        super().__init__(message)
+        self.where: Where = where
+
+
 def mistakes_told(problems: Sequence[str]) -> ConfigError:
     """One error for all mistakes of a file."""
     remedy = "Mend it there" if len(problems) == 1 else f"Mend these {len(problems)} mistakes"
@@ -106,7 +114,8 @@ def describe_problem(
     if kind == "too_short":
         return located.describe(path, f"{where} is empty: it needs at least {context['min_length']}")
     if kind == "value_error":  # raised by a check of our own, in words of our own
-        return located.describe(path, str(context["error"]), key=bool(problem.get("is_key")))
+        within = getattr(context["error"], "where", ())
+        return located.describe((*path, *within), str(context["error"]), key=bool(problem.get("is_key")))
     return located.describe(
         path, f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, not {_short(problem['input'])}"
     )

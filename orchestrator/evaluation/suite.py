@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from orchestrator.config.fields import Price, Share, Strict
 from orchestrator.config.file_loader import load_file
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
+from orchestrator.config.problems import FieldMistake
 from orchestrator.config.suggestions import suggest
 
 Name = Annotated[str, Field(pattern=r"^[\w][\w .-]{0,59}$")]
@@ -134,12 +135,15 @@ class Suite(Strict):
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         known = list(self.configurations)
-        for name in [self.baseline, *(each.of for each in self.expect)]:
+        named: list[tuple[str | None, tuple[str | int, ...]]] = [(self.baseline, ("baseline",))]
+        named += [(each.of, ("expect", n, "of")) for n, each in enumerate(self.expect)]
+        for name, where in named:
             if name is not None and name not in known:
-                raise ValueError(f"there is no configuration {name!r}{suggest(name, known)}")
+                raise FieldMistake(f"there is no configuration {name!r}{suggest(name, known)}", *where)
         first = self.baseline or known[0]
-        if any(each.of == first and each.loses_at_most is not None for each in self.expect):
-            raise ValueError(f"{first} is the baseline: it cannot lose against itself")
+        for n, each in enumerate(self.expect):
+            if each.of == first and each.loses_at_most is not None:
+                raise FieldMistake(f"{first} is the baseline: it cannot lose against itself", "expect", n, "of")
         return self
 
 

@@ -174,6 +174,16 @@ def test_mistakes_are_told(tmp_path: Path, sums: tuple[Sums, str], stated: dict[
     assert told in found["error"]["message"]
 
 
+def test_a_name_that_is_not_known_is_told_at_its_line(tmp_path: Path, sums: tuple[Sums, str]) -> None:
+    expected = [{"of": "cheap", "score_at_least": 0.5}, {"of": "chep", "loses_at_most": 1.0}]
+    stated = suite(tmp_path, sums[1], expect=expected)
+    place = next(n for n, line in enumerate(stated.read_text().splitlines(), 1) if "chep" in line)
+    code, found = run(stated)
+    assert code == 2
+    assert place > 1
+    assert f"{stated.name}:{place}:" in found["error"]["message"]
+
+
 def test_what_is_printed_fits_a_terminal(tmp_path: Path, sums: tuple[Sums, str]) -> None:
     done = CliRunner().invoke(main, ["eval", str(suite(tmp_path, sums[1]))])
     table = [line for line in done.stdout.splitlines() if " to " in line and "beside" not in line]
