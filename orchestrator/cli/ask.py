@@ -114,7 +114,7 @@ def command(
         if answer.abstained or answer.calls or not is_written or any(each.ruled_out for each in answer.given):
             raise SystemExit(1)
 
-    run_with(config, memory_path, job)
+    run_with(config, memory_path, job, models=models)
 
 
 async def _shown(

@@ -187,7 +187,7 @@ async def _work(stack: AsyncExitStack, output: BatchOutput, options: dict[str, A
         fleet = await stack.enter_async_context(await connect(options["config"], None))
         host = await stack.enter_async_context(Runtime(fleet))
         return PipelineRuns(pipeline, host, **how)
-    fleet = await stack.enter_async_context(await connect(options["config"], None))
+    fleet = await stack.enter_async_context(await connect(options["config"], None, models=options["models"]))
     hint(f"using {fleet.origin}")
     from orchestrator.engine.settings import read_settings
 

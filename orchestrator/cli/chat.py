@@ -77,7 +77,7 @@ def command(
         settings["tools"] = list(tools)
     stated = stated_config(config)
     kept_in = STORAGE if stated is None or stated.storage is None else stated.storage
-    fleet = asyncio.run(connect(config, memory_path, storage=kept_in))
+    fleet = asyncio.run(connect(config, memory_path, models=models, storage=kept_in))
     with fleet:
         assert fleet.storage is not None
         if session is None and goes_on:

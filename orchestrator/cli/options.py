@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 import textwrap
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -189,12 +189,14 @@ def run_with(
     config: Path | None,
     memory_path: Path | None,
     job: Callable[[Orchestrator], Awaitable[None]],
+    *,
+    models: Sequence[str] = (),
     **settings: Unpack[FleetSettings],
 ) -> None:
-    """Builds the orchestrator that the options describe, runs `job` with it, and closes it."""
+    """Builds the orchestrator that the options describe (see `connect`), runs `job` with it, and closes it."""
     import asyncio
 
-    asyncio.run(_run_with(config, memory_path, job, settings))
+    asyncio.run(_run_with(config, memory_path, job, models, settings))
 
 
 def run_with_memory(
@@ -214,16 +216,23 @@ async def _run_with(
     config: Path | None,
     memory_path: Path | None,
     job: Callable[[Orchestrator], Awaitable[None]],
+    models: Sequence[str],
     settings: FleetSettings,
 ) -> None:
-    async with await connect(config, memory_path, **settings) as orchestrator:
+    async with await connect(config, memory_path, models=models, **settings) as orchestrator:
         await job(orchestrator)
 
 
-async def connect(config: Path | None, memory_path: Path | None, **settings: Unpack[FleetSettings]) -> Orchestrator:
-    """The orchestrator that the options describe: by the configuration, else by what is at hand."""
+async def connect(
+    config: Path | None, memory_path: Path | None, *, models: Sequence[str] = (), **settings: Unpack[FleetSettings]
+) -> Orchestrator:
+    """The orchestrator that the options describe: by the configuration, else by what is at hand.
+
+    Without a configuration, `models` may be any that `Orchestrator` takes by name (`openai/gpt-5-mini`).
+    """
     from orchestrator.config.models import DEFAULT_NAME, load_config
     from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.fleet.build import fleet_at_hand
 
     chosen = config or _default_config(DEFAULT_NAME)
     if chosen is not None:
@@ -231,7 +240,13 @@ async def connect(config: Path | None, memory_path: Path | None, **settings: Unp
         if memory_path is not None:
             parsed = parsed.model_copy(update={"memory": memory_config(chosen, memory_path)})
         return Orchestrator.from_config(parsed, **settings)
-    return await Orchestrator.at_hand(memory_path=memory_path or MEMORY_PATH, **settings)
+    kept = memory_path or MEMORY_PATH
+    if models and all("/" in name for name in models):
+        at_hand = (await fleet_at_hand()).backends
+        if any(name not in at_hand for name in models):
+            settings = {"memory": kept, "origin": "the models that were named", **settings}
+            return Orchestrator(*models, **settings)
+    return await Orchestrator.at_hand(memory_path=kept, **settings)
 
 
 def kept_config(config: Path | None, *, otherwise: Path | None = None) -> Config:

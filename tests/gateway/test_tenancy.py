@@ -151,7 +151,7 @@ def test_the_operator_sees_what_all_spend_and_names_organisations(gateway: Runni
     assert [row["org"] for row in gateway.get(f"/v1/usage?by=org&org={gateway.org}").json()["data"]] == [gateway.org]
     refused = [gateway.get(f"/v1/usage?by=org&org={other}") for other in (made["org"], "Other%20Ltd", "nobody")]
     assert {(each.status_code, each.json()["error"]["message"]) for each in refused} == {
-        (403, "this key is told of its own organisation alone: leave out 'org', or ask with a key that may 'admin'")
+        (403, "this key is told of its own organisation alone: leave out 'org', or ask with the operator's key")
     }  # no way past the wall, and no telling what is behind it
     assert gateway.get("/v1/admin/keys?org=acme", key=gateway.admin).json()["data"]
     assert gateway.get("/v1/admin/orgs/acme", key=gateway.admin).json()["id"] == gateway.org

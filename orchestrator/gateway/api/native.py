@@ -16,13 +16,13 @@ from orchestrator.gateway.api.chat import CompletionSession
 from orchestrator.gateway.api.dashboard_host import budget_states
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.validators import Param
+from orchestrator.gateway.api.visibility import is_among, requests_of, usage_of
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.chat.completions import AUTO
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.gateway.http.request import JSON
 from orchestrator.jsontypes import JsonObject
-from orchestrator.storage.account_types import NoAccount
 from orchestrator.storage.quotas import Quota
 from orchestrator.types import Answer
 
@@ -116,12 +116,12 @@ async def _may_read(services: Services, principal: Principal, trace_id: str, sco
     org, _, name = scope.partition("/")
     if org != principal.org or not principal.may_touch(name):
         return False
-    only = _whose(principal, {})
+    only = requests_of(principal, {})
     if not only:
         return True
     await services.recorder.flush()
     found = await asyncio.to_thread(services.requests.head, principal.org, trace_id)
-    return found is not None and _is_among(found, only)
+    return found is not None and is_among(found, only)
 
 
 async def traces(services: Services, call: ClientRequest, query: JsonObject) -> None:
@@ -131,7 +131,7 @@ async def traces(services: Services, call: ClientRequest, query: JsonObject) -> 
         call.principal.org,
         query.get("limit", 100),
         before=query.get("before"),
-        only=_whose(call.principal, query),
+        only=requests_of(call.principal, query),
     )
     await call.reply_json({"object": "list", "data": [_outside(one) for one in found]})
 
@@ -140,7 +140,7 @@ async def trace(services: Services, call: ClientRequest, _: object) -> None:
     """Shows one request with its trace."""
     await services.recorder.flush()
     found = await asyncio.to_thread(services.requests.find, call.principal.org, call.params["id"])
-    if found is None or not _is_among(found, _whose(call.principal, {})):
+    if found is None or not is_among(found, requests_of(call.principal, {})):
         raise GatewayError(404, f"there is no trace {call.params['id']!r}", code="trace_not_found")
     await call.reply_json(_outside(found))
 
@@ -151,60 +151,18 @@ async def usage(services: Services, call: ClientRequest, query: JsonObject) -> N
     until = query.get("until", services.clock() + 1)
     since = query.get("since", until - 30 * DAY_S)
     by = query.get("by", "model")
-    org = await _used_by(services, call.principal, query)
+    org = await usage_of(services.accounts, call.principal, query)
     found = await asyncio.to_thread(
-        services.requests.usage, org, since=since, until=until, by=by, only=_whose(call.principal, query)
+        services.requests.usage, org, since=since, until=until, by=by, only=requests_of(call.principal, query)
     )
     await call.reply_json(
         {"since": since, "until": until, "by": by, "data": found, "budgets": await _budgets(services, call.principal)}
     )
 
 
-async def _used_by(services: Services, principal: Principal, query: JsonObject) -> str | None:
-    """Whose usage is told: the caller's organisation's; to the operator that of the asked one, or of all (`None`).
-
-    Raises `GatewayError` (403) where another organisation's is asked for, whether there is one or not.
-    """
-    if "org" not in query:
-        return None if principal.is_operator else principal.org
-    try:
-        asked = (await asyncio.to_thread(services.accounts.org_called, query["org"])).id
-    except NoAccount:
-        if principal.is_operator:
-            raise
-        asked = ""
-    if not principal.is_operator and asked != principal.org:
-        raise _refused("org", "this key is told of its own organisation alone")
-    return asked
-
-
 def _outside(served: JsonObject) -> JsonObject:
     """A request as its tenant knows it: scopes without their wall."""
     return without_addresses({**served, "scope": served["scope"].partition("/")[2]})  # type: ignore[no-any-return]
-
-
-def _whose(principal: Principal, query: JsonObject) -> dict[str, str]:
-    """Whose requests are told, as columns with their values: those of the asked key.
-
-    Of its own alone to a key that neither manages its organisation nor sees its team: it may not ask for another's.
-    """
-    asked = {"key": query["key"]} if query.get("key") else {}
-    if principal.may("admin"):
-        return asked
-    if principal.seen_team is not None:
-        return {"team": principal.seen_team, **asked}
-    if asked and query["key"] != principal.key:
-        raise _refused("key", "this key is told of its own requests alone")
-    return {"key": principal.key}
-
-
-def _refused(param: str, told: str) -> GatewayError:
-    message = f"{told}: leave out {param!r}, or ask with a key that may 'admin'"
-    return GatewayError(403, message, code="permission_denied", param=param, should_retry=False)
-
-
-def _is_among(found: JsonObject, only: dict[str, str]) -> bool:
-    return all(found[name] == value for name, value in only.items())
 
 
 async def _budgets(services: Services, principal: Principal) -> list[JsonObject]:
