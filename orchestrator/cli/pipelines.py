@@ -89,17 +89,10 @@ def loaded(
 
 def profiles_of(config: Path | None) -> dict[str, ModelProfile] | None:
     """What is known of the configured models, without their keys; `None` without a configuration."""
-    from orchestrator.router import ModelProfile
+    from orchestrator.fleet.build import profile_of
 
     found = configured(config)
-    if found is None:
-        return None
-    return {
-        name: ModelProfile(
-            name, one.input_usd_per_mtok, one.output_usd_per_mtok, one.cached_usd_per_mtok, skill=one.skill
-        )
-        for name, one in found.models.items()
-    }
+    return None if found is None else {name: profile_of(name, one) for name, one in found.models.items()}
 
 
 def read_inputs(pipeline: Pipeline, stated: tuple[str, ...], file: Path | None) -> JsonObject:

@@ -109,9 +109,27 @@ def build_backend(name: str, config: ModelConfig, *, api_key: str | None = None)
 
     `api_key` is the key itself, where the program holds it; else the configuration says where it is found.
     """
+    profile = profile_of(name, config)
+    if config.provider == "calculator":
+        return CalculatorBackend(name)
+    if config.provider == "extractive":
+        return ExtractiveBackend(name)
+    if config.provider == "simulated":
+        return _simulated(name, profile)
+    if config.provider == "recorded":
+        return _recorded(name, config)
+    if config.provider == "student":
+        return _student(name, config)
+    if config.provider not in PROVIDERS:
+        return _foreign(name, config, profile)
+    return _remote(name, config, profile, PROVIDERS[config.provider], api_key)
+
+
+def profile_of(name: str, config: ModelConfig) -> ModelProfile:
+    """What the configuration states of a model, and what is known of it besides."""
     row = PROVIDERS.get(config.provider)
     prices = prices_of(name, config)
-    profile = ModelProfile(
+    return ModelProfile(
         name,
         prices.input_usd_per_mtok,
         prices.output_usd_per_mtok,
@@ -133,19 +151,6 @@ def build_backend(name: str, config: ModelConfig, *, api_key: str | None = None)
         price_steps=prices.price_steps,
         prefill_tokens_per_s=config.prefill_tokens_per_s,
     )
-    if config.provider == "calculator":
-        return CalculatorBackend(name)
-    if config.provider == "extractive":
-        return ExtractiveBackend(name)
-    if config.provider == "simulated":
-        return _simulated(name, profile)
-    if config.provider == "recorded":
-        return _recorded(name, config)
-    if config.provider == "student":
-        return _student(name, config)
-    if config.provider not in PROVIDERS:
-        return _foreign(name, config, profile)
-    return _remote(name, config, profile, PROVIDERS[config.provider], api_key)
 
 
 def _capabilities(config: ModelConfig, row: Provider | None) -> frozenset[str]:

@@ -50,6 +50,12 @@ def test_all_examples_are_valid_and_pass_their_tests(folder: Path) -> None:
     assert "is valid: 5 steps, 4 tests" in cli(folder, "validate", "help_desk.yaml").stdout
 
 
+def test_stand_ins_have_the_list_prices_of_the_configured_models(folder: Path) -> None:
+    (folder / "orchestrator.yaml").write_text("version: 1\nmodels: {fast: {provider: openai, model: gpt-5-mini}}\n")
+    told = json.loads(cli(folder, "test", *(path.name for path in EXAMPLES), "--json").stdout)
+    assert [test["problems"] for tests in told.values() for test in tests if not test["passed"]] == []
+
+
 def test_a_test_that_fails_says_what_is_otherwise(folder: Path) -> None:
     path = folder / "triage.yaml"
     path.write_text(path.read_text().replace('"sorted[1].topic.label": delivery', '"sorted[1].topic.label": refund'))
