@@ -48,7 +48,7 @@ def command(examples: Path, price: float, usd: float, out: Path, config: Path | 
 
     async def job(orchestrator: Orchestrator) -> None:
         from orchestrator.errors import ConfigError
-        from orchestrator.offline.grading import grade_fleet, read_examples
+        from orchestrator.offline.grading import grade_fleet, models_to_grade, read_examples
         from orchestrator.search import calibrate
 
         if not (0 < price < math.inf and 0 < usd < math.inf):
@@ -61,7 +61,8 @@ def command(examples: Path, price: float, usd: float, out: Path, config: Path | 
         _make_room(out)
         if not as_json:
             click.echo(
-                f"asking {len(orchestrator.backends)} models {len(rows)} questions for at most {usd:g} USD", err=True
+                f"asking {len(models_to_grade(orchestrator))} models {len(rows)} questions for at most {usd:g} USD",
+                err=True,
             )
         graded = await grade_fleet(
             orchestrator, rows, usd=usd, on_graded=lambda done: _progress(done, len(rows), as_json)
@@ -107,7 +108,8 @@ def check_graded(graded: Graded) -> None:
         )
     for model, failed in graded.failures.items():
         if failed > MAX_FAILED * n:
-            message = f"{model} failed on {failed} of {n} questions: {graded.why.get(model, 'it said nothing')}"
+            why = graded.why.get(model, "it said nothing")
+            message = f"{model} failed on {failed} of {n} questions, for {graded.usd:.4f} USD in all: {why}"
             raise ConfigError(message, remedy="Mend it, or leave it out of the configuration")
     right = observed_right(graded)
     best = max(right, key=lambda model: right[model])

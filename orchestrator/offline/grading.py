@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from orchestrator.backends.local.calculator import CalculatorBackend
+from orchestrator.backends.local.extractive import ExtractiveBackend
 from orchestrator.budget import Budget, Ledger
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.errors import BudgetExceeded, ConfigError, InvalidQuery, OrchestratorError
@@ -101,6 +103,18 @@ def _example(row: object, where: str) -> GradingExample:
     return GradingExample(*said)
 
 
+def models_to_grade(orchestrator: Orchestrator) -> list[str]:
+    """The models of a fleet but calculator and extractive, which tell by themselves what they cannot answer.
+
+    Raises `ConfigError` where there is none.
+    """
+    left_out = CalculatorBackend, ExtractiveBackend
+    found = [name for name, backend in orchestrator.backends.items() if not isinstance(backend, left_out)]
+    if not found:
+        raise ConfigError("this fleet has no model whose answers could be graded", remedy="Add one to `models:`")
+    return found
+
+
 async def grade_fleet(
     orchestrator: Orchestrator,
     examples: Sequence[GradingExample],
@@ -108,12 +122,13 @@ async def grade_fleet(
     usd: float,
     on_graded: Callable[[int], None] = lambda _: None,
 ) -> Graded:
-    """Asks every model every question, once and without memory, until `usd` is spent; what was graded by then counts.
+    """Asks every model of `models_to_grade` every question, once and without memory, until `usd` is spent.
 
+    What was graded by then counts.
     An answer is right where `equivalent` is sure that it is the same as the known one: numbers, choices, dates, names
     and other short answers, no essays. A call that fails counts as no answer.
     """
-    models = list(orchestrator.backends)
+    models = models_to_grade(orchestrator)
     account, gate = Ledger(Budget(usd=usd)), asyncio.Semaphore(AT_ONCE)
     graded: list[GradedQuestion] = []
     replies: list[GradedReplies] = []

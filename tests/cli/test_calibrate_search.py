@@ -89,6 +89,20 @@ def test_every_model_is_graded_by_what_it_says_and_what_that_costs() -> None:
     )
 
 
+def test_what_tells_by_itself_what_it_cannot_answer_is_not_graded() -> None:
+    from orchestrator import CalculatorBackend, ExtractiveBackend
+    from orchestrator.errors import ConfigError
+
+    async def run(**backends: Any) -> list[str]:
+        local = {"sums": CalculatorBackend("sums"), "notes": ExtractiveBackend("notes")}
+        async with Orchestrator({**local, **backends}, max_tokens=20) as orchestrator:
+            return list((await grade_fleet(orchestrator, EXAMPLES, usd=1.0)).failures)
+
+    assert asyncio.run(run(**fleet())) == ["small", "middle", "large"]
+    with pytest.raises(ConfigError, match="no model whose answers could be graded"):
+        asyncio.run(run())
+
+
 def test_a_spent_budget_keeps_what_was_graded() -> None:
     each = grade(10.0)[3] / 60
     questions, left, _, usd = grade(30 * each)
