@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from orchestrator.cli.options import FiniteRange, config_option
+from orchestrator.cli.options import config_option
+from orchestrator.cli.values import FiniteRange
 from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import click
 
 from orchestrator.cli.approval import approve_option, approver, show_waiting, tool_option
 from orchestrator.cli.options import engine_options, piped_in, read_text, run_with, usd_option
+from orchestrator.cli.values import OutputFile
 from orchestrator.config import defaults
 from orchestrator.jsontypes import JsonObject
 
@@ -47,12 +48,12 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--save",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    type=OutputFile(),
     help="Also write the answer's text to this file.",
 )
 @click.option(
     "--record",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    type=OutputFile(),
     help="Write the trace here, to be played again.",
 )
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, on a terminal too.")

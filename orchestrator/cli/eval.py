@@ -10,7 +10,6 @@ import click
 
 from orchestrator.cli.options import (
     DefaultGroup,
-    FiniteRange,
     as_json,
     config_option,
     hint,
@@ -19,6 +18,7 @@ from orchestrator.cli.options import (
     reports_errors,
 )
 from orchestrator.cli.stores import open_requests, store_option
+from orchestrator.cli.values import FiniteRange, OutputFile
 
 
 @click.group("eval", cls=DefaultGroup)
@@ -33,10 +33,10 @@ def command() -> None:
 @click.argument("suite", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     help="Also write a page with all figures and every answer.",
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Also write all of it as JSON.")
+@click.option("--out", type=OutputFile(), help="Also write all of it as JSON.")
 @quiet_option
 @as_json
 @reports_errors
@@ -49,14 +49,10 @@ def run(suite: Path, html: Path | None, out: Path | None, as_json: bool) -> None
     """
     import asyncio
 
-    from orchestrator.errors import ConfigError
     from orchestrator.evaluation import report
     from orchestrator.evaluation.run import evaluate
     from orchestrator.evaluation.suite import load_suite
 
-    for path in (html, out):
-        if path is not None and not path.parent.is_dir():
-            raise ConfigError(f"there is no folder {path.parent}", remedy="Make it first, or write elsewhere")
     found = asyncio.run(evaluate(load_suite(suite), on_asked=lambda done, of: _progress(done, of, as_json)))
     if html is not None:
         html.write_text(report.as_html(found), encoding="utf-8")

@@ -23,7 +23,8 @@ from orchestrator.cli.accounts import (
     written_limits,
     written_moment,
 )
-from orchestrator.cli.options import FiniteRange, as_json, reports_errors
+from orchestrator.cli.options import as_json, reports_errors
+from orchestrator.cli.values import FiniteRange
 from orchestrator.jsontypes import JsonObject, JsonValue
 
 if TYPE_CHECKING:

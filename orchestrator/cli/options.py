@@ -6,7 +6,6 @@ Exit codes: 0 answered, 1 no answer (no adequate model, budget, backend), 2 wron
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shutil
@@ -49,17 +48,6 @@ class DefaultGroup(click.Group):
         with formatter.section("Options where no command is named"):
             formatter.write_text(f"{context.command_path} run --help")
         super().format_epilog(context, formatter)
-
-
-class FiniteRange(click.FloatRange):
-    """A range of floats without NaN and infinity, which compare with nothing as people expect."""
-
-    def convert(self, value: str | float, param: click.Parameter | None, context: click.Context | None) -> float:
-        """The number, or a usage error."""
-        number = float(super().convert(value, param, context))  # type: ignore[arg-type]
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number", param, context)
-        return number
 
 
 def _set_quiet(context: click.Context, option: click.Parameter, is_quiet: bool) -> None:

@@ -25,6 +25,7 @@ from orchestrator.cli.pipelines import (
     watch_option,
     watching,
 )
+from orchestrator.cli.values import OutputFile
 from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
@@ -37,9 +38,7 @@ if TYPE_CHECKING:
 @file_argument
 @input_option
 @inputs_option
-@click.option(
-    "--svg", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write the graph here, as a picture."
-)
+@click.option("--svg", type=OutputFile(), help="Write the graph here, as a picture.")
 @click.option("--mermaid", "as_mermaid", is_flag=True, help="Print the graph as Mermaid text.")
 @click.option(
     "--runs",

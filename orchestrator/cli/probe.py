@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import FiniteRange, as_json, config_option, reports_errors, run_with, stated_config
+from orchestrator.cli.options import as_json, config_option, reports_errors, run_with, stated_config
+from orchestrator.cli.values import FiniteRange
 
 if TYPE_CHECKING:
     from orchestrator.budget import Ledger

@@ -6,11 +6,15 @@ import json
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.logs import read_decisions
-from orchestrator.cli.options import as_json, reports_errors
+from orchestrator.cli.options import as_json, hint, reports_errors
+
+if TYPE_CHECKING:
+    from orchestrator.router.learning.replay import Estimate
 
 
 @click.command("replay")
@@ -61,19 +65,21 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
         try:
             found = replay(decisions, policy, known, price)
         except ValueError as error:
-            raise ConfigError(str(error), remedy="Log the propensity with every decision") from None
+            raise ConfigError(str(error), remedy="Log with every decision the probability of its choice") from None
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))
         return
-    quality, cost = found.quality, found.cost_usd
-    click.echo(f"{'':10} {'logged':>10} {'replayed':>10}   95 % interval")
-    click.echo(
-        f"{'quality':10} {found.logged_quality:10.4f} {quality.value:10.4f}   {quality.low:.4f} to {quality.high:.4f}"
-    )
-    click.echo(
-        f"{'USD a query':10} {found.logged_cost_usd:9.6f} {cost.value:10.6f}   {cost.low:.6f} to {cost.high:.6f}"
-    )
+    click.echo(f"{'':11} {'logged':>10} {'replayed':>10}   95 % interval")
+    click.echo(f"{'quality':11} {found.logged_quality:10.4f} {_estimate(found.quality, 4)}")
+    click.echo(f"{'USD a query':11} {found.logged_cost_usd:10.6f} {_estimate(found.cost_usd, 6)}")
     click.echo(
         f"{found.agreeing} of {found.decisions} decisions agree; the correction rests on "
         f"{found.effective_decisions:.0f}"
     )
+    if found.quality.low is None:
+        hint("too few decisions agree: what is replayed is the router's prediction, which the log cannot correct")
+
+
+def _estimate(found: Estimate, digits: int) -> str:
+    interval = "unknown" if found.low is None else f"{found.low:.{digits}f} to {found.high:.{digits}f}"
+    return f"{found.value:10.{digits}f}   {interval}"

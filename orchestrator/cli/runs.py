@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import FiniteRange, as_json, config_option, reports_errors
+from orchestrator.cli.options import as_json, config_option, reports_errors
 from orchestrator.cli.pipelines import database_option, loaded, open_runs, python_option
+from orchestrator.cli.values import FiniteRange
 from orchestrator.jsontypes import JsonValue
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.options import FiniteRange, as_json, reports_errors
+from orchestrator.cli.options import as_json, reports_errors
+from orchestrator.cli.values import FiniteRange
 from orchestrator.providers.addresses import is_loopback
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import FiniteRange, as_json, hint, quiet_option, reports_errors
+from orchestrator.cli.options import as_json, hint, quiet_option, reports_errors
+from orchestrator.cli.values import FiniteRange, OutputFile
 from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
     "--policy", "policies", multiple=True, help="How requests are placed (may be repeated) [default: the file's]."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn by chance.")
-@click.option(
-    "--chart", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write a chart here, as SVG."
-)
+@click.option("--chart", type=OutputFile(), help="Write a chart here, as SVG.")
 @quiet_option
 @as_json
 @reports_errors
@@ -68,10 +67,6 @@ def command(
         raise InvalidArgument(wrong, remedy="Give --trace FILE or --rate NUMBER")
     if trace is None and speed != 1.0:
         raise InvalidArgument("--speed plays a trace faster, and there is none", remedy="Give a higher --rate")
-    if chart is not None and not chart.parent.is_dir():
-        raise InvalidArgument(
-            f"there is no folder {chart.parent}", remedy="Make it first, or write the chart elsewhere"
-        )
     stated = load_fleet(fleet).with_options(replicas, policies)
     engine, learned = engine_of(stated, fleet)
     if trace is not None:

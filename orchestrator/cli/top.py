@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.options import FiniteRange, as_json, config_option, printable, reports_errors
+from orchestrator.cli.options import as_json, config_option, printable, reports_errors
 from orchestrator.cli.stores import open_requests, store_option
+from orchestrator.cli.values import FiniteRange
 from orchestrator.jsontypes import JsonObject
 
 NEWEST = 12

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.logs import read_outcomes
-from orchestrator.cli.options import FiniteRange, as_json, hint, quiet_option, reports_errors
+from orchestrator.cli.options import as_json, hint, quiet_option, reports_errors
+from orchestrator.cli.values import FiniteRange
 from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:

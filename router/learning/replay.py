@@ -8,6 +8,7 @@ observed score corrects the prediction, weighted by 1 / propensity; where it doe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import numpy as np
 from orchestrator.router.calibration import Array
 
 MIN_PROPENSITY = 1e-3
+MIN_EFFECTIVE = 10.0  # decisions on which an interval can rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,14 @@ class ReplayedDecision:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean with its interval (normal approximation at 95 %)."""
+    """A mean with its interval (normal approximation at 95 %).
+
+    `None`: too few decisions agree to correct the prediction (`MIN_EFFECTIVE`), so that nothing is known of its error.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +78,27 @@ def replay(
         raise ValueError("no logged decisions to replay")
     for number, decision in enumerate(decisions):
         if not 0.0 < decision.propensity <= 1.0:
-            raise ValueError(
-                f"decision {number}: propensity {decision.propensity!r} lies outside (0, 1]: log it with every decision"
-            )
+            raise ValueError(f"decision {number + 1}: propensity {decision.propensity!r} lies outside (0, 1]")
     chosen = [policy(decision.query) for decision in decisions]
     agrees = np.array([name == decision.model for name, decision in zip(chosen, decisions, strict=True)], dtype=float)
     weights = agrees / np.maximum([decision.propensity for decision in decisions], MIN_PROPENSITY)
 
-    def estimate(observed: Array, predict: Callable[[str, str], float]) -> Estimate:
+    effective = float(weights.sum() ** 2 / (weights**2).sum()) if weights.any() else 0.0
+
+    def estimate(observed: Array, predict: Callable[[str, str], float], most: float) -> Estimate:
         for_policy = np.array([predict(d.query, name) for d, name in zip(decisions, chosen, strict=True)])
         for_logged = np.array([predict(d.query, d.model) for d in decisions])
         values = for_policy + weights * (observed - for_logged)
-        mean, half = (
-            float(values.mean()),
-            1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("inf"),
-        )
-        return Estimate(mean, mean - half, mean + half)
+        mean = min(max(float(values.mean()), 0.0), most)
+        if effective < MIN_EFFECTIVE:
+            return Estimate(mean, None, None)
+        half = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5
+        return Estimate(mean, max(mean - half, 0.0), min(mean + half, most))
 
     scores, costs = np.array([d.score for d in decisions]), np.array([d.cost_usd for d in decisions])
-    effective = float(weights.sum() ** 2 / (weights**2).sum()) if weights.any() else 0.0
     return Replay(
-        estimate(scores, predict_score),
-        estimate(costs, predict_cost_usd),
+        estimate(scores, predict_score, 1.0),
+        estimate(costs, predict_cost_usd, math.inf),
         float(scores.mean()),
         float(costs.mean()),
         int(agrees.sum()),

@@ -368,3 +368,23 @@ def test_commands_that_look_at_a_memory_make_none(tmp_path: Path) -> None:
     assert not (tmp_path / "bto.db").exists()
     assert run(tmp_path, "remember", "The shop opens at nine.", "--memory", "bto.db").returncode == 0
     assert b"opens at nine" in run(tmp_path, "recall", "opening hours", "--memory", "bto.db").stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ask hello --save no/a.md",
+        "ask hello --record no/a.json",
+        "plan p.yaml --svg no/p.svg",
+        "eval s.yaml --html no/s.html",
+        "eval s.yaml --out no/s.json",
+        "simulate f.yaml --rate 1 --chart no/c.svg",
+    ],
+)
+def test_a_file_in_a_folder_that_is_not_there_is_told_before_anything_is_done(tmp_path: Path, line: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator", *line.split()], cwd=tmp_path, env=CLEAN, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "there is no folder no. Make it first" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -154,11 +154,20 @@ def test_replay_finds_the_truth_even_with_wrong_predictions(predicted: float) ->
     inside = 0
     for seed in range(40):
         found = replay(logged(800, seed), lambda _: "b", lambda *_: predicted, lambda *_: 0.005)
+        assert found.quality.low is not None
+        assert found.quality.high is not None
         inside += found.quality.low <= 0.8 <= found.quality.high
         assert found.cost_usd.value == pytest.approx(0.01, abs=0.002)
     assert inside >= 34  # 95 % intervals, 40 runs
     assert found.effective_decisions == pytest.approx(found.agreeing)
     assert 0 < found.agreeing < found.decisions
+
+
+def test_a_prediction_that_no_decision_corrects_has_no_interval() -> None:
+    for decisions in (logged(800, 0), logged(800, 0)[:1]):
+        found = replay(decisions, lambda _: "another", lambda *_: 1.2, lambda *_: -0.005)
+        assert (found.agreeing, found.quality.value, found.cost_usd.value) == (0, 1.0, 0.0)
+        assert (found.quality.low, found.quality.high, found.cost_usd.low) == (None, None, None)
 
 
 def test_replay_refuses_logs_without_propensities() -> None:
