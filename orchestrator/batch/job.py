@@ -195,7 +195,8 @@ class BatchJob:
             if self._open >= OPEN_ROWS:
                 self._stopped = self._stopped or "budget"
         elif outcome.error is not None:
-            self._fail(row, outcome.error, was_asked=True)
+            # What cannot be asked at all was asked of nobody: the next run looks at such a row anew.
+            self._fail(row, outcome.error, was_asked=not isinstance(outcome.error, InvalidQuery | InvalidArgument))
             self._failed += 1
             if self._failed == FEWEST_FAILURES and not self._answered:
                 self._stopped = self._stopped or "failing"

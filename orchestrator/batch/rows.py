@@ -75,7 +75,7 @@ def read_rows(
     where it is not UTF-8 (UTF-16 is known by its mark). A line of more than `max_line_bytes` is one wrong row.
 
     Their ids stand in `id_column`; where none is named, in `id` or `custom_id` if the first row has it, and else a row
-    is called by its number.
+    is called by its number. All rows have one, or none.
 
     Raises `InvalidArgument` on a file that cannot be read, or that is of a kind that is not known.
     """
@@ -94,7 +94,10 @@ def read_rows(
 def _id_of(values: Mapping[str, JsonValue], number: int, column: str) -> tuple[str, str]:
     """(id, what is wrong with it)."""
     if not column:
-        return str(number), ""
+        stray = next((name for name in ID_COLUMNS if values.get(name) is not None), None)
+        if stray is None:
+            return str(number), ""
+        return f"row {number}", f"it has an id in {stray!r}, and the first row has none: name the column with --id"
     found = values.get(column)
     if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
         return f"row {number}", f"it has no id in {column!r}"

@@ -61,7 +61,7 @@ class RowWork(Protocol):
 class QuestionTemplate:
     """A question with `{column}` where the values of a row stand; `{{` and `}}` are braces.
 
-    Raises `InvalidArgument` on a brace that stands alone.
+    Raises `InvalidArgument` on a brace that stands alone, and where no column is named.
     """
 
     def __init__(self, text: str) -> None:
@@ -75,6 +75,11 @@ class QuestionTemplate:
             raise InvalidArgument("the question is empty", remedy="Write --ask 'Sum this up: {text}'")
         self.text = text
         self.columns = tuple(dict.fromkeys(found[1] for found in PLACE.finditer(text) if found[1] is not None))
+        if not self.columns:
+            raise InvalidArgument(
+                f"the question {text[:80]!r} names no column: every row would be asked the same",
+                remedy="Write {column} where the row's value belongs: --ask 'Sum this up: {text}'",
+            )
 
     def fill(self, values: Mapping[str, JsonValue]) -> str:
         """The question for a row. Raises `InvalidQuery` on a row without a column that it needs."""
@@ -111,7 +116,7 @@ class Questions:
 
     def check(self, row: InputRow) -> OrchestratorError | None:
         """What is wrong with a row; `None` for nothing."""
-        return None if self._template is None else mistake_of(self._template, row)
+        return _nothing_asked(row) if self._template is None else mistake_of(self._template, row)
 
     def spent_usd(self) -> float:
         """What was spent so far, in USD."""
@@ -238,6 +243,16 @@ def stated_query(values: Mapping[str, JsonValue]) -> JsonObject:
             longest = body.get("max_completion_tokens", body.get("max_tokens"))
             return stated if longest is None else {**stated, "max_tokens": longest}
     return {name: value for name, value in values.items() if name not in ("id", "custom_id")}
+
+
+def _nothing_asked(row: InputRow) -> OrchestratorError | None:
+    if any(name in row.values for name in ("query", "messages", "body", "params")):
+        return None
+    there = ", ".join(map(str, row.values)) or "nothing"
+    return InvalidQuery(
+        f"the row asks nothing: it has {there}",
+        remedy="Say what is asked of each row with --ask '... {column}' or --pipeline FILE, or write {\"query\": ...}",
+    )
 
 
 def mistake_of(template: QuestionTemplate, row: InputRow) -> OrchestratorError | None:

@@ -302,7 +302,7 @@ def _show(result: BatchJobResult, out: Path) -> None:
     click.echo(f"{result.rows:,} rows in {out}, {result.cost_usd:.4f} USD, {result.seconds:.1f} s")
     if result.errors:
         failed = "1 row" if result.errors == 1 else f"{result.errors:,} rows"
-        hint(f"{failed} failed; {out / 'errors.jsonl'} says why, and what to do")
+        hint(f"{failed} failed; {out / 'errors.jsonl'} says why. Mend them and run this again, with --retry-errors")
     if result.with_failed_steps:
         rows = "1 row" if result.with_failed_steps == 1 else f"{result.with_failed_steps:,} rows"
         hint(f"{rows} went on after a step had failed (on_error): failed_steps in the results says which, and why")

@@ -28,6 +28,7 @@ from orchestrator.batch.output import BatchOutput
 from orchestrator.batch.rows import InputRow
 from orchestrator.batch.work import PipelineRuns, Questions, QuestionTemplate, RowOutcome, stated_query
 from orchestrator.cli import main
+from orchestrator.engine.settings import QuerySettings
 from orchestrator.errors import InvalidArgument
 from orchestrator.pipeline import Pipeline, Runtime
 from orchestrator.router import ModelProfile
@@ -235,6 +236,28 @@ def test_failed_rows_are_tried_again_on_demand(tmp_path: Path) -> None:
     assert run(path, out, model).errors == 1
     result = run(path, out, model, retry_errors=True)
     assert (result.rows, result.errors, errors(out)) == (6, 0, [])
+
+
+def test_rows_that_say_themselves_what_is_asked_cost_nothing_until_they_say_it(tmp_path: Path) -> None:
+    path, out, model = tmp_path / "in.jsonl", tmp_path / "out", Counting()
+    path.write_text('{"text": "a"}\n{"query": 5}\n{"query": "Row 3?", "scop": "x"}\n')
+
+    async def once() -> BatchJobResult:
+        output = BatchOutput(out, {"input": path.name})
+        settings: QuerySettings = {"uses_memory": False, "strategy": "single"}
+        work = Questions(Orchestrator(model), None, settings, budget=Budget(), concurrency=2, ordered=False)
+        try:
+            return await BatchJob(path, output, work).run()
+        finally:
+            output.close()
+
+    assert asyncio.run(once()).errors == 3
+    assert errors(out)[0]["error"] == "the row asks nothing: it has text"
+    assert "--ask" in errors(out)[0]["remedy"]
+    assert not any(each["was_asked"] for each in errors(out))
+    path.write_text('{"query": "Row 1?"}\n{"query": "Row 2?"}\n{"query": "Row 3?"}\n')
+    mended = asyncio.run(once())
+    assert (mended.rows, mended.errors, len(model.calls)) == (3, 0, 3)
 
 
 def test_a_limit_that_passes_is_waited_for_with_fewer_at_once(tmp_path: Path) -> None:
@@ -598,7 +621,8 @@ def test_the_command_goes_on_after_it_was_killed(tmp_path: Path) -> None:
         (["none.jsonl", "--ask", "x"], "no such file"),
         (["in.jsonl", "--ask", "x", "--pipeline", "p.yaml"], "not both"),
         (["in.jsonl", "--ask", "{"], "brace"),
-        (["in.jsonl", "--ask", "x", "--may-wait"], "one model"),
+        (["in.jsonl", "--ask", "{n}", "--may-wait"], "one model"),
+        (["in.jsonl", "--ask", "Which?"], "every row would be asked the same"),
         (["in.jsonl", "--pipeline", "none.yaml"], "no such file"),
     ],
 )

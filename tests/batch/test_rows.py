@@ -47,11 +47,17 @@ def test_json_lines_with_a_mark_blank_lines_and_rows_that_are_wrong(tmp_path: Pa
     assert found[1].values["t"] == "ü"
 
 
-def test_rows_without_ids_are_called_by_their_number(tmp_path: Path) -> None:
-    path = written(tmp_path, "in.jsonl", b'{"t": 1}\n{"t": 2, "id": "late"}\n')
-    assert told(list(read_rows(path))) == [("1", {"t": 1}), ("2", {"t": 2, "id": "late"})]
+def test_ids_stand_in_every_row_or_in_none(tmp_path: Path) -> None:
+    lines = b'{"t": 1}\n{"t": 2, "id": "b"}\n{"t": 3, "custom_id": "c"}\n{"t": 4, "id": null}\n'
+    path = written(tmp_path, "in.jsonl", lines)
+    assert [(row.id, row.mistake[:26]) for row in read_rows(path)] == [
+        ("1", ""),
+        ("row 2", "it has an id in 'id', and "),
+        ("row 3", "it has an id in 'custom_id"),
+        ("4", ""),
+    ]
     named = list(read_rows(path, id_column="t"))
-    assert [row.id for row in named] == ["1", "2"]
+    assert [row.id for row in named] == ["1", "2", "3", "4"]
 
 
 def test_tables_with_quotes_line_breaks_and_wrong_cells(tmp_path: Path) -> None:
