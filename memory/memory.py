@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from orchestrator.memory.encoders.encoder import RETIRED, Encoder, default_encoder
-from orchestrator.memory.errors import EncoderMismatch, NotErased, StoreError
+from orchestrator.memory.errors import EncoderMismatch, InvalidRecord, NotErased, StoreError
 from orchestrator.memory.record import (
     ExportedRecord,
     Forgotten,
@@ -25,10 +25,12 @@ from orchestrator.memory.record import (
     Mention,
     NewRecord,
     Record,
+    RecordId,
     Scope,
     Summary,
     check_chain,
     key_of,
+    record_number,
     to_timestamp,
 )
 from orchestrator.memory.retrieval.packing import Recall, pack
@@ -132,31 +134,32 @@ class Memory:
         """
         return self.remember_many([NewRecord(text, speaker, time, session, source)], scope)[0]
 
-    def remember_many(self, records: Sequence[NewRecord], scope: str | Scope = DEFAULT_SCOPE) -> list[Record]:
-        """Stores all records in one transaction: all are durable when this returns, or none is stored.
+    def remember_many(self, records: Iterable[NewRecord | str], scope: str | Scope = DEFAULT_SCOPE) -> list[Record]:
+        """Stores all records, or texts, in one transaction: all are durable when this returns, or none is stored.
 
         Of what is returned, `said` is 1 for what is new, and more for what repeats an earlier record.
         """
         where = Scope.parse(scope)
-        if not records:
+        new = [NewRecord(each) if isinstance(each, str) else each for each in records]
+        if not new:
             return []
         key_of_record = {
-            r: key_of(r.speaker, r.heading, r.text) for r in dict.fromkeys(records)
+            r: key_of(r.speaker, r.heading, r.text) for r in dict.fromkeys(new)
         }  # a million equal lines are encoded once
         keys = list(dict.fromkeys(key_of_record.values()))
         while True:
             encoder = self._encoder
             vector_of = dict(zip(keys, encoder.encode(keys), strict=True))
-            vectors = [vector_of[key_of_record[record]] for record in records]
+            vectors = [vector_of[key_of_record[record]] for record in new]
             try:
-                added = self._store.add(where, records, vectors, encoder.fingerprint)
+                added = self._store.add(where, new, vectors, encoder.fingerprint)
                 break
             except EncoderMismatch:
                 if not self._has_changed(encoder):
                     raise
         return [
             Record(i, where.path, r.text, r.speaker, r.time, r.session, r.source, said=1 + is_repeat, heading=r.heading)
-            for i, is_repeat, r in zip(added.ids, added.is_repeat, records, strict=True)
+            for i, is_repeat, r in zip(added.ids, added.is_repeat, new, strict=True)
         ]
 
     def remember_stream(
@@ -177,7 +180,7 @@ class Memory:
         as_of: datetime | None = None,
         history: bool | None = None,
         diversity: float = 0.0,
-        without: Collection[int] = (),
+        without: Collection[RecordId] = (),
         min_relevance: float = 0.0,
     ) -> Recall:
         """The records of `scope` that best serve `query`, at most `limit`, packed into `token_budget` tokens.
@@ -196,10 +199,10 @@ class Memory:
         where = Scope.parse(scope)
         self._expire(where)
         wanted = min(token_budget // MIN_RECORD_TOKENS + 1, MAX_RECALLED) if limit is None else limit
-        asked = query[:MAX_QUERY_CHARS]
+        asked, known = query[:MAX_QUERY_CHARS], [record_number(each) for each in without]
         packed_by_worth = limit is None and diversity == 0.0 and self._reranker is None
         budget = token_budget if packed_by_worth else None
-        ranking, searched = self._ranked(asked, where, wanted, budget, to_timestamp(as_of), history, without)
+        ranking, searched = self._ranked(asked, where, wanted, budget, to_timestamp(as_of), history, known)
         records = self._store.get(where, ranking.ids)
         if as_of is not None:
             records = self._as_known(where, records, to_timestamp(as_of) or 0.0)
@@ -218,28 +221,31 @@ class Memory:
             for i, record in records.items()
         }
 
-    def forget(self, scope: str | Scope, ids: Sequence[int] | None = None) -> Forgotten:
-        """Deletes records for good: those of `ids`, or the whole scope.
+    def forget(self, scope: str | Scope, ids: Iterable[RecordId] | None = None) -> Forgotten:
+        """Deletes records for good: those of `ids` (12 or "m:12"), or the whole scope.
 
         When this returns, their text is no longer in the file.
 
         Raises `NotErased` where they are deleted, but another process reads the file since before, so that its log
         still holds them.
         """
-        where = Scope.parse(scope)
+        where, wanted = Scope.parse(scope), None if ids is None else [record_number(each) for each in ids]
         try:
-            gone = self._store.delete(where, ids)
+            gone = self._store.delete(where, wanted)
         finally:
             if self._snapshots is not None:
                 self._snapshots.drop(where)
         return Forgotten(where.path, tuple(gone), datetime.now(UTC), self._store.count(where))
 
-    def supersede(self, scope: str | Scope, old: int, *, by: int | None = None, at: datetime | None = None) -> None:
+    def supersede(
+        self, scope: str | Scope, old: RecordId, *, by: RecordId | None = None, at: datetime | None = None
+    ) -> None:
         """Says that the record `old` was true until `at` (now), and which record tells what is true instead.
 
         Raises `KeyError` on unknown ids, and where `old` already supersedes `by`.
         """
-        where = Scope.parse(scope)
+        where, old = Scope.parse(scope), record_number(old)
+        by = None if by is None else record_number(by)
         if not self._store.supersede(where, old, by, at or datetime.fromtimestamp(self._clock(), UTC)):
             raise KeyError(
                 f"scope {where.path} does not hold both m:{old} and m:{by}, or m:{old} supersedes m:{by} already"
@@ -247,9 +253,9 @@ class Memory:
                 else f"scope {where.path} holds no m:{old}"
             )
 
-    def mentions(self, scope: str | Scope, record_id: int) -> list[Mention]:
+    def mentions(self, scope: str | Scope, record_id: RecordId) -> list[Mention]:
         """Where and when a record was said: first of all, and each time that it was said again."""
-        where = Scope.parse(scope)
+        where, record_id = Scope.parse(scope), record_number(record_id)
         first = self._store.get(where, [record_id]).get(record_id)
         if first is None:
             return []
@@ -284,6 +290,8 @@ class Memory:
         Adding beyond `max_records` raises `QuotaExceeded`; records stored longer than `ttl` ago are gone from the next
         look at the scope on.
         """
+        if ttl is not None and not isinstance(ttl, timedelta):
+            raise InvalidRecord(f"ttl is a timedelta, not {ttl!r}", remedy="timedelta(days=30)")
         self._store.set_limits(Scope.parse(scope), Limits(max_records, ttl.total_seconds() if ttl else None))
 
     def limits(self, scope: str | Scope) -> Limits:
@@ -296,9 +304,9 @@ class Memory:
         self._expire(where)
         return self._store.all(where)
 
-    def get(self, scope: str | Scope, record_id: int) -> Record | None:
+    def get(self, scope: str | Scope, record_id: RecordId) -> Record | None:
         """One record of the scope, as long as it holds it."""
-        where = Scope.parse(scope)
+        where, record_id = Scope.parse(scope), record_number(record_id)
         self._expire(where)
         return self._store.get(where, [record_id]).get(record_id)
 

@@ -275,3 +275,17 @@ def from_timestamp(seconds: float | None) -> datetime | None:
         return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
         return None
+
+
+RecordId = int | str
+"""A record's number, as text too (`"12"`), or as answers cite it (`"m:12"`)."""
+
+
+def record_number(id: RecordId) -> int:
+    """The number of a record. Raises `InvalidRecord` on what names none."""
+    if isinstance(id, int) and not isinstance(id, bool):
+        return id
+    digits = id.removeprefix("m:") if isinstance(id, str) else ""
+    if not (digits.isascii() and digits.isdigit()):
+        raise InvalidRecord(f"{id!r} is no id of a record", remedy="Write its number, or what answers cite: m:12")
+    return int(digits)

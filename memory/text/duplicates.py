@@ -25,9 +25,10 @@ def canonical(record: NewRecord, words: Sequence[str]) -> str | None:
     `words` are those of its text.
 
     A short reply ("Yes, I did.") means something else after each question: within a session, only texts of three
-    content words or more can repeat another.
+    content words or more can repeat another. A line of a document is no reply.
     """
-    if record.session and len(set(hashed(words[:100]))) < MIN_WORDS_IN_SESSION:
+    is_of_document = bool(record.source) and not record.speaker
+    if record.session and not is_of_document and len(set(hashed(words[:100]))) < MIN_WORDS_IN_SESSION:
         return None
     text = " ".join(unicodedata.normalize("NFC", record.text).translate(_SAME_SIGNS).split())
     text = text.rstrip(".!…。！ ") or text

@@ -102,7 +102,10 @@ def _parts(text: str, speaker: str, time: datetime | None, encoding: str | None)
         _tell(f"{text}: {len(left_out)} files of other kinds are left out: {names}")
     for path in paths:
         try:
-            yield _read(path, time, encoding)
+            found = _read(path, time, encoding)
+            if not (found.records or found.exported):
+                _tell(f"{path}: there is no text in it")
+            yield found
         except InvalidRecord as error:
             if paths == [Path(text)]:
                 raise

@@ -16,6 +16,7 @@ from orchestrator.engine.conversation import Conversation
 from orchestrator.engine.settings import SETTINGS, PreparedQuery, QuerySettings
 from orchestrator.engine.streaming import Progress
 from orchestrator.errors import ConfigError, InvalidArgument
+from orchestrator.memory.record import Scope
 from orchestrator.storage.database import SqliteDatabase
 from orchestrator.trace import Trace
 from orchestrator.types import Answer, Message, Query
@@ -54,6 +55,7 @@ class ConversationMethods(AnswerMethods):
         Raises:
             ConfigError: A session is named, and the fleet has no storage.
             InvalidBudget: `total_usd` is no amount.
+            ScopeError: `scope` is no path of one to three names.
 
         Example:
             >>> from orchestrator import Orchestrator
@@ -82,7 +84,7 @@ class ConversationMethods(AnswerMethods):
             )
         kept = KeptConversation(
             self._conversations(session),
-            scope or settings.get("scope", "default"),
+            Scope.parse(scope or settings.get("scope", "default")).path,
             session or secrets.token_hex(8),
             self.memory if settings.get("uses_memory") is not False else None,
             self.usual_backend,

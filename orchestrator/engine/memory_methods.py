@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from orchestrator.fleet.memory import writer_of
 
 if TYPE_CHECKING:
     from orchestrator.memory import Forgotten, Memory, Recall, Record, Summary
+    from orchestrator.memory.record import RecordId
 
 
 class MemoryMethods(EngineParts):
@@ -74,14 +75,18 @@ class MemoryMethods(EngineParts):
         return await asyncio.to_thread(summarize, scope, session=session, token_budget=token_budget, writer=writer)
 
     @tells_mistakes()
-    async def forget(self, scope: str, ids: Sequence[int] | None = None) -> Forgotten:
+    async def forget(self, scope: str, ids: Iterable[RecordId] | None = None) -> Forgotten:
         """Deletes records of a scope for good.
 
-        Those of `ids`, or all of them and the decisions logged for the scope; conversations lose them, too.
+        Those of `ids` (12 or "m:12"), or all of them and the decisions logged for the scope; conversations lose them,
+        too.
         """
-        receipt = await asyncio.to_thread(self.need_memory().forget, scope, ids)
+        from orchestrator.memory.record import record_number
+
+        numbers = None if ids is None else [record_number(each) for each in ids]
+        receipt = await asyncio.to_thread(self.need_memory().forget, scope, numbers)
         if self.storage is not None:
-            await asyncio.to_thread(self.storage.conversations.forget, scope, ids)
+            await asyncio.to_thread(self.storage.conversations.forget, scope, numbers)
         if ids is None and self._executor.online is not None:
             await asyncio.to_thread(self._executor.online.log.forget, scope=scope)
         if ids is None and self._executor.students is not None:

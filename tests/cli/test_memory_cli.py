@@ -50,6 +50,17 @@ def test_history_is_shown_when_it_is_asked_for() -> None:
     assert [(row["said"], row["superseded_by"]) for row in rows] == [(1, "m:2"), (2, None)]
 
 
+def test_a_document_that_is_remembered_again_is_held_once(folder: Path) -> None:
+    notes = folder / "notes"
+    notes.mkdir()
+    (notes / "hours.md").write_text("# Hours\nWe open at nine.\n\n# Lanterns\nThe Gale lantern costs 79 euros.\n")
+    (notes / "empty.md").write_text("\n")
+    assert "empty.md: there is no text in it" in run("remember", "notes/").stderr
+    for text in ("notes/", "notes/hours.md", "notes/**/*.md"):
+        assert "remembered 2 records (2 of them said before)" in run("remember", text).stdout
+    assert [json.loads(line)["said"] for line in run("export").stdout.splitlines()] == [4, 4]
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_scope_is_summed_up_with_citations() -> None:
     assert "nothing is remembered in scope default" in run("summarize").stdout

@@ -304,3 +304,19 @@ def test_a_warm_memory_has_its_index(tmp_path: Path) -> None:
         memory.warm()
         assert memory.recall("safe").searched == 1
         memory.warm("unknown")
+
+
+def test_records_go_by_number_and_by_what_answers_cite() -> None:
+    with Memory() as memory:
+        first, second, third = memory.remember_many(["The safe is blue.", "The safe is red.", "It is Monday."], "a")
+        memory.supersede("a", first.citation, by=str(second.id))
+        assert memory.get("a", "m:1") == memory.get("a", 1)
+        assert len(memory.mentions("a", second.citation)) == 1
+        found = memory.recall("Which colour has the safe?", "a", without=[second.citation], history=True)
+        assert 2 not in [item.record.id for item in found.items]
+        assert memory.forget("a", [third.citation]).ids == (3,)
+        for wrong in ("m:", "x", "m:1.5", 1.5, True, None):
+            with pytest.raises(InvalidRecord, match="is no id of a record"):
+                memory.forget("a", [wrong])  # type: ignore[list-item]
+        with pytest.raises(InvalidRecord, match="ttl is a timedelta, not 5"):
+            memory.limit("a", ttl=5)  # type: ignore[arg-type]
