@@ -75,7 +75,7 @@ def read_rows(
     where it is not UTF-8 (UTF-16 is known by its mark). A line of more than `max_line_bytes` is one wrong row.
 
     Their ids stand in `id_column`; where none is named, in `id` or `custom_id` if the first row has it, and else a row
-    is called by its number. All rows have one, or none.
+    is called by its number. All rows have one, or none; with "" rows are called by their numbers, whatever they hold.
 
     Raises `InvalidArgument` on a file that cannot be read, or that is of a kind that is not known.
     """
@@ -87,15 +87,15 @@ def read_rows(
         if values is None:
             yield InputRow(number, f"row {number}", {}, mistake, position, _hash_of({}))
             continue
-        id_, wrong = _id_of(values, number, column or "")
+        id_, wrong = _id_of(values, number, column or "", may_stray=id_column is not None)
         yield InputRow(number, id_, values, wrong, position, _hash_of(values))
 
 
-def _id_of(values: Mapping[str, JsonValue], number: int, column: str) -> tuple[str, str]:
-    """(id, what is wrong with it)."""
+def _id_of(values: Mapping[str, JsonValue], number: int, column: str, *, may_stray: bool) -> tuple[str, str]:
+    """(id, what is wrong with it); without a column a row that has an id is wrong, unless ids `may_stray`."""
     if not column:
         stray = next((name for name in ID_COLUMNS if values.get(name) is not None), None)
-        if stray is None:
+        if stray is None or may_stray:
             return str(number), ""
         return f"row {number}", f"it has an id in {stray!r}, and the first row has none: name the column with --id"
     found = values.get(column)

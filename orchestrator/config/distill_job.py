@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from orchestrator.config.exact import Seconds
 from orchestrator.config.fields import Price, Share, Strict
@@ -221,24 +221,6 @@ class DistillJob(Strict):
 def load_job(path: str | Path) -> DistillJob:
     """Reads the file of a job. Raises `ConfigError` that lists every mistake in it, each with its place."""
     path = Path(path)
-    job = load_file(path, DistillJob, starts_with="name", fields_at=_fields_at)
+    job = load_file(path, DistillJob, starts_with="name", page="docs/distill.md")
     job._folder = path.resolve().parent
     return job
-
-
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "task": TaskConfig,
-    "collect": SourceConfig,
-    "teach": TeachConfig,
-    "filter": FilterConfig,
-    "augment": AugmentConfig,
-    "split": SplitConfig,
-    "export": ExportConfig,
-    "promise": PromiseSettings,
-    "budget": JobBudget,
-}
-
-
-def _fields_at(path: tuple[object, ...]) -> list[str]:
-    section = _SECTIONS.get(str(path[0])) if path else DistillJob
-    return list(section.model_fields) if section else []

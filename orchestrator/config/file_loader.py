@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.config.problems import describe_problem, mistakes_told, relevant_problems
+from orchestrator.config.problems import describe_problem, fields_at, mistakes_told, relevant_problems
 from orchestrator.config.yaml_loader import load_located
 from orchestrator.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def load_file(
-    path: Path, model: type[Model], *, starts_with: str, fields_at: Callable[[tuple[object, ...]], list[str]]
-) -> Model:
+def load_file(path: Path, model: type[Model], *, starts_with: str, page: str) -> Model:
     """The file as a `model`.
 
-    `starts_with` is the field that an empty file lacks most, `fields_at` names the fields that may stand at a path.
+    `starts_with` is the field that an empty file lacks most, `page` the document that explains the file.
 
     Raises `ConfigError` that lists every mistake.
     """
@@ -36,6 +33,7 @@ def load_file(
         return model.model_validate(located.value)
     except ValidationError as error:
         problems = [
-            describe_problem(located, problem, fields_at) for problem in relevant_problems(error, located.value)
+            describe_problem(located, problem, lambda where: fields_at(model, where), page)
+            for problem in relevant_problems(error, located.value)
         ]
         raise mistakes_told(problems) from None

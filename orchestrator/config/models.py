@@ -10,19 +10,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from orchestrator.config import defaults
-from orchestrator.config.checks import ChecksConfig, JudgeConfig, LengthConfig, SafetyConfig
+from orchestrator.config.checks import ChecksConfig
 from orchestrator.config.exact import Seconds
 from orchestrator.config.fields import PROVIDERS, Address, Kept, Price, Share, Strict, known_encoder, usable_name
-from orchestrator.config.model_entry import ModelConfig, ReplicaConfig, StudentAuditConfig, TlsConfig
+from orchestrator.config.model_entry import ModelConfig
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
-from orchestrator.config.problems import FieldMistake, describe_problem, mistakes_told, relevant_problems
+from orchestrator.config.problems import FieldMistake, describe_problem, fields_at, mistakes_told, relevant_problems
 from orchestrator.config.secrets import is_reference
 from orchestrator.config.suggestions import suggest
-from orchestrator.config.tools import TOOL_SECTIONS, AnyTool
+from orchestrator.config.tools import AnyTool
 from orchestrator.config.yaml_loader import Located, Unlocated, load_located
 from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonMapping
@@ -445,7 +445,8 @@ def _validated(located: Located | Unlocated) -> Config:
         ]
     except ValidationError as error:
         problems = [
-            describe_problem(located, problem, _fields_at) for problem in relevant_problems(error, located.value)
+            describe_problem(located, problem, lambda where: fields_at(Config, where))
+            for problem in relevant_problems(error, located.value)
         ]
     if problems:
         raise mistakes_told(problems) from None
@@ -475,40 +476,3 @@ def _unknown_tools(located: Located | Unlocated, config: Config) -> Iterator[str
             if name not in config.tools:
                 told = f"unknown tool {name!r}{suggest(name, list(config.tools))}"
                 yield located.describe(("gateway", "tools", keys, number), told)
-
-
-def _fields_at(path: tuple[object, ...]) -> list[str]:
-    if not path:
-        return _named(Config)
-    section: dict[str, type[BaseModel]] = {
-        "models": ModelConfig,
-        "memory": MemoryConfig,
-        "budget": BudgetConfig,
-        "quality": PromiseConfig,
-        "online": OnlineConfig,
-        "checks": ChecksConfig,
-        "checks.length": LengthConfig,
-        "checks.safety": SafetyConfig,
-        "checks.judge": JudgeConfig,
-        "embeddings": AuxiliaryConfig,
-        "rerankers": AuxiliaryConfig,
-        "moderations": AuxiliaryConfig,
-        "gateway": GatewayConfig,
-        "gateway.autos": AutoConfig,
-        "gateway.cache": CacheConfig,
-        "gateway.oidc": OidcConfig,
-        "traces": TracesConfig,
-        "distill": DistillConfig,
-    }
-    within: dict[str, type[BaseModel]] = {"tls": TlsConfig, "replicas": ReplicaConfig, "audits": StudentAuditConfig}
-    if path[0] == "models" and len(path) > 2 and path[2] in within:
-        return _named(within[path[2]])
-    if path[0] == "tools":
-        return sorted({name for kind in TOOL_SECTIONS for name in _named(kind)})
-    name = ".".join(map(str, path[:2])) if path[0] in ("checks", "gateway") else path[0]
-    return _named(section[name]) if name in section else []
-
-
-def _named(section: type[BaseModel]) -> list[str]:
-    """The fields of a section as they stand in the file."""
-    return [described.alias or name for name, described in section.model_fields.items()]

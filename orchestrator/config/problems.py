@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from orchestrator.config.suggestions import MAX_CHOICES, suggest
 from orchestrator.config.yaml_loader import Located, Unlocated
@@ -89,15 +89,21 @@ def _holds(value: object, part: str | int) -> bool:
 
 
 def describe_problem(
-    located: Located | Unlocated, problem: JsonObject, fields_at: Callable[[tuple[object, ...]], list[str]]
+    located: Located | Unlocated,
+    problem: JsonObject,
+    fields_at: Callable[[tuple[object, ...]], list[str]],
+    page: str = "docs/configuration.md",
 ) -> str:
-    """One mistake that pydantic found, with its place; `fields_at` names the fields of the section at a path."""
+    """One mistake that pydantic found, with its place.
+
+    `fields_at` names the fields of the section at a path, `page` is where they are explained.
+    """
     path = problem["loc"]
     kind, context = problem["type"], problem.get("ctx", {})
     where = ".".join(map(str, path))
     if kind == "extra_forbidden":
         known = fields_at(path[:-1])
-        return located.describe(path, f"unknown field {path[-1]!r}{suggest(str(path[-1]), known)}", key=True)
+        return located.describe(path, f"unknown field {path[-1]!r}{suggest(str(path[-1]), known, page=page)}", key=True)
     if kind == "missing":
         return located.describe(
             path[:-1],
@@ -106,9 +112,10 @@ def describe_problem(
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'|(\d+)", str(context.get("expected", "")))
         known = [text or number for text, number in choices]
-        return located.describe(
-            path, f"unknown {path[-1]} {problem['input']!r}{suggest(str(problem['input']), known, most=MAX_CHOICES)}"
-        )
+        of_list = isinstance(path[-1], int)
+        named = f"{path[-2]}: unknown value" if of_list and len(path) > 1 else f"unknown {path[-1]}"
+        meant = suggest(str(problem["input"]), known, most=MAX_CHOICES, page=page)
+        return located.describe(path, f"{named} {problem['input']!r}{meant}")
     if kind in ("model_type", "dict_type"):
         return located.describe(path, f"{where} holds names with values, `name: value`, not {_short(problem['input'])}")
     if kind == "too_short":
@@ -119,6 +126,31 @@ def describe_problem(
     return located.describe(
         path, f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, not {_short(problem['input'])}"
     )
+
+
+def fields_at(model: type[BaseModel], path: tuple[object, ...]) -> list[str]:
+    """The fields that may stand at a path of a model; keys of mappings and numbers of lists lead no deeper."""
+    here = [model]
+    for part in path:
+        here = [
+            below for each in here if str(part) in each.model_fields for below in _models_of(each, str(part))
+        ] or here
+    return list(dict.fromkeys(name for each in here for name in _named(each)))
+
+
+def _models_of(model: type[BaseModel], field: str) -> list[type[BaseModel]]:
+    found, waiting = [], [model.model_fields[field].annotation]
+    while waiting:
+        kind = waiting.pop()
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found.append(kind)
+        waiting += get_args(kind)
+    return found
+
+
+def _named(section: type[BaseModel]) -> list[str]:
+    """The fields of a section as they stand in the file."""
+    return [described.alias or name for name, described in section.model_fields.items()]
 
 
 def _short(value: JsonValue) -> str:

@@ -149,15 +149,6 @@ class Suite(Strict):
 
 def load_suite(path: Path) -> Suite:
     """Reads the file. Raises `ConfigError` with every mistake and its place."""
-    suite = load_file(path, Suite, starts_with="data", fields_at=_fields)
+    suite = load_file(path, Suite, starts_with="data", page="docs/evaluate.md")
     suite._folder = path.resolve().parent
     return suite
-
-
-def _fields(path: tuple[object, ...]) -> list[str]:
-    sections: dict[object, type[Strict]] = {
-        "data": DataConfig,
-        "configurations": VariantConfig,
-        "expect": Expectation,
-    }
-    return list((sections.get(path[0], Suite) if len(path) > 1 else Suite).model_fields)

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from orchestrator.config.fields import Price, Strict
 from orchestrator.config.file_loader import load_file
+from orchestrator.config.problems import FieldMistake
 from orchestrator.errors import InvalidArgument, did_you_mean
 from orchestrator.simulation.engine import UNLIMITED, Engine
 from orchestrator.simulation.fleet import POLICIES, TRANSFER_TOKEN_S, SimulatedFleet
@@ -114,7 +115,7 @@ class FleetFile(Strict):
         try:
             check_targets(self.targets)
         except InvalidArgument as error:
-            raise ValueError(str(error)) from None
+            raise FieldMistake(str(error), "targets") from None
         if self.replicas is None and not self.targets:
             raise ValueError("say how many replicas there are, or `targets:` that decide it, such as ttft_p95_s: 1.0")
         return self
@@ -146,7 +147,7 @@ class FleetFile(Strict):
 
 def load_fleet(path: Path) -> FleetFile:
     """Reads the file. Raises `ConfigError` with every mistake and its place."""
-    return load_file(path, FleetFile, starts_with="engine", fields_at=_fields)
+    return load_file(path, FleetFile, starts_with="engine", page="docs/simulate.md")
 
 
 def engine_of(fleet: FleetFile, beside: Path) -> tuple[Engine, LearnedEngine | None]:
@@ -165,8 +166,3 @@ def engine_of(fleet: FleetFile, beside: Path) -> tuple[Engine, LearnedEngine | N
     taken = {id(each.request) for each in seen}
     learned = learn_engine(seen, [each for each in trace.requests if id(each) not in taken])
     return learned.engine, learned
-
-
-def _fields(path: tuple[object, ...]) -> list[str]:
-    sections: dict[object, type[Strict]] = {"engine": EngineConfig, "workload": WorkloadConfig}
-    return list((sections.get(path[0], FleetFile) if len(path) > 1 else FleetFile).model_fields)
