@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.util import find_spec
@@ -150,8 +151,18 @@ class JobRun:
         self.store.close()
 
     def _check_left(self, kept: Sequence[Taught], rejections: Rejections, early: str) -> None:
-        if any(each.row.part == "train" and each.is_learned for each in kept):
+        learned = {each.label for each in kept if each.row.part == "train" and each.is_learned}
+        if len(learned) > 1 or (learned and self.job.task.kind != "classification"):
             return
+        strays = Counter(row.label for row in self.store.rows() if row.label and label_in(self.job, row.label) is None)
+        if strays:
+            named = ", ".join(f"{label[:40]!r} ({count} texts)" for label, count in strays.most_common(5))
+            raise ConfigError(
+                f"{self.job.name} has texts with labels that its task does not name: {named}",
+                remedy="Name them under `task: labels:`",
+            )
+        if learned:
+            return  # training says what is missing
         if early:
             raise ConfigError(
                 f"nothing of {self.job.name} can be learned yet: {early}",

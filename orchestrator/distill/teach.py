@@ -17,6 +17,7 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.budget import Budget, Ledger
 from orchestrator.config import defaults
 from orchestrator.config.distill_job import DistillJob, TeachConfig
+from orchestrator.distill.answers import label_in
 from orchestrator.distill.rows import Lesson, TextRow
 from orchestrator.distill.store import JobStore
 from orchestrator.engine.batch import BatchProgress
@@ -33,7 +34,7 @@ FORECAST_SAMPLE = 20
 MAX_DRAFTS = 5
 ROUNDING_USD = 1e-6  # a budget counts in billionths of a dollar, each call rounded up
 NO_MONEY = "budget: "  # how the errors of texts begin for which no money was left
-FEWEST_FAILURES = 20  # texts after which a teacher that answers none is asked no more
+FEWEST_FAILURES = 20  # texts after which a teacher that answers none, or none as the task wants it, is asked no more
 LABEL_TOKENS, RECORD_TOKENS = 8, 60  # of an answer, about
 MARGIN_TOKENS = 64  # of what stands around messages
 Progress = Callable[[str, int, int, float], None]
@@ -230,10 +231,12 @@ async def _teach_each(
                 lesson = _lesson(rows[result.index], teacher, result.answer, result.error)
                 writer.put(lesson)
                 done, booked = done + 1, booked + lesson.cost_usd
-                failures += lesson.answer is None
+                failures += label_in(job, lesson.answer) is None
                 on_progress(f"taught by {teacher}", done, len(rows), spent + booked)
                 if done == failures == FEWEST_FAILURES:
-                    return f"none of the first {done} texts was answered: {lesson.error}"
+                    if lesson.answer is None:
+                        return f"none of the first {done} texts was answered: {lesson.error}"
+                    return f"none of the first {done} answers is one of the task's; the last: {lesson.answer[:80]!r}"
     finally:
         await writer.aclose()
         lost = ledger.get("usd", 0.0) - booked  # calls that failed and may be billed

@@ -28,7 +28,7 @@ from orchestrator.storage.decision_log import Grade
 from orchestrator.storage.student_log import TaughtText
 from orchestrator.students import Student, load_student
 from tests.distill.conftest import ANSWERS, by_heart, teacher
-from tests.support.tickets import LABELS, tickets
+from tests.support.tickets import LABELS, PROMPT, tickets
 
 Make = Callable[..., DistillJob]
 
@@ -236,6 +236,25 @@ def test_one_label_and_too_few_rows_are_told(make_job: Make, places: Places) -> 
         done(make_job(100), same, places)
     with pytest.raises(ConfigError, match="at least 40 are needed"):
         done(make_job(30, out="other"), Orchestrator({"strong": teacher()}, strategy="single"), places)
+
+
+def test_a_teacher_whose_answers_do_not_fit_the_task_is_asked_no_more(make_job: Make, places: Places) -> None:
+    chatty = ScriptedBackend("strong", "Let me think about that.", skill=0.9)
+    with pytest.raises(ConfigError, match="none of the first 20 answers is one of the task's; the last: 'Let me think"):
+        done(make_job(100, teach={"concurrency": 1}), Orchestrator({"strong": chatty}, strategy="single"), places)
+    assert 20 <= len(chatty.asked) <= 22
+
+
+def test_labels_that_the_task_does_not_name_are_told(
+    make_job: Make, fleet: Orchestrator, places: Places, tmp_path: Path
+) -> None:
+    rows = [f'"{row.text}",{row.label}' for row in tickets(200, seed=0)]
+    (tmp_path / "graded.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    source = {"file": "graded.csv", "label": "label"}
+    job = make_job(collect=[source], task={"prompt": PROMPT, "labels": ["billing", "weather"]})
+    with pytest.raises(ConfigError, match=r"labels that its task does not name: '\w+' \(\d+ texts\)"):
+        done(job, fleet, places)
+    assert asked(fleet) == 0
 
 
 def test_what_cannot_be_promised_is_refused_and_says_what_is_missing(
