@@ -27,25 +27,27 @@ def check(file: Path | None, config: Path | None, as_json: bool) -> None:
     """
     from orchestrator.config.distill_job import load_job
     from orchestrator.config.models import DEFAULT_NAME, load_config
-    from orchestrator.fleet.build import fleet_from_config
+    from orchestrator.engine.orchestrator import Orchestrator
 
     path = file or config or Path(DEFAULT_NAME)
     stated = load_config(path)
-    fleet = fleet_from_config(stated)
+    # All that it takes to answer, without opening what is kept: router, search, promise, checks, tools.
+    with Orchestrator.from_config(stated, memory=None, storage=None, traces=None, online=None, distill=None) as fleet:
+        backends = fleet.backends
     if stated.pipelines:
         from orchestrator.gateway.chat.pipeline_models import loaded
 
         loaded(stated.pipelines, list(stated.models))
     for job in [] if stated.distill is None else stated.distill.jobs:
         load_job(job)
-    unpriced = [name for name, each in fleet.backends.items() if each.profile.input_usd_per_mtok is None]
+    unpriced = [name for name, each in backends.items() if each.profile.input_usd_per_mtok is None]
     refused = unpriced if stated.budget.usd is not None else []
     if as_json:
-        told = {"file": str(path), "models": list(fleet.backends), "without_price": unpriced, "ok": True}
+        told = {"file": str(path), "models": list(backends), "without_price": unpriced, "ok": True}
         click.echo(json.dumps(told, indent=2))
         return
-    models = f"{len(fleet.backends)} model{'s' * (len(fleet.backends) != 1)}"
-    click.echo(f"{path} is valid: {models} ({', '.join(fleet.backends)})")
+    models = f"{len(backends)} model{'s' * (len(backends) != 1)}"
+    click.echo(f"{path} is valid: {models} ({', '.join(backends)})")
     if refused:
         click.echo(
             f"note: {', '.join(refused)} will never be asked: the price is unknown and budget.usd is set. "
