@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import engine_options, run_with_memory
+from orchestrator.cli.options import engine_options, hint, run_with_memory
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -48,6 +48,9 @@ def command(
             )
         else:
             click.echo(f"forgotten: {len(receipt)} of scope {scope}; {receipt.remaining} remain")
+        missing = [f"m:{i}" for i in ids or () if i not in receipt.ids]
+        if missing:
+            hint(f"scope {scope} held no {', '.join(missing)}; with --scope NAME another one is meant")
 
     run_with_memory(config, memory_path, job)
 

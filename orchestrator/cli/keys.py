@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from orchestrator.cli.accounts import (
     written_limits,
     written_moment,
 )
-from orchestrator.cli.options import as_json, reports_errors
+from orchestrator.cli.options import as_json, hint, reports_errors, stated_config
 from orchestrator.cli.values import FiniteRange
 from orchestrator.jsontypes import JsonObject, JsonValue
 
@@ -72,9 +73,10 @@ def add(
 ) -> None:
     """Add the key NAME and show it, this once: on standard output the key alone, its id beside it."""
     from orchestrator.errors import InvalidQuery
-    from orchestrator.storage.account_types import DEFAULT_PERMISSIONS, PERMISSIONS, NewKey
+    from orchestrator.storage.account_types import DEFAULT_PERMISSIONS, PERMISSIONS, NewKey, check_name
     from orchestrator.storage.accounts import Accounts
 
+    check_name(name, "a key")
     allowed = _split(permissions) or DEFAULT_PERMISSIONS
     unknown = set(allowed) - set(PERMISSIONS)
     if unknown:
@@ -100,8 +102,20 @@ def add(
     if as_json:
         click.echo(json.dumps({**asdict(key), "key": secret}, indent=2))
         return
+    _tell_unknown_models(config, key.models or ())
     click.echo(secret)
     click.echo(f"{key.id}: {name} of {org}{f'/{team}' if team else ''}. The key is shown this once.", err=True)
+
+
+def _tell_unknown_models(config: Path | None, models: Iterable[str]) -> None:
+    """A name that no model has is kept, because one may get it; that it has none now is told."""
+    from orchestrator.errors import did_you_mean
+
+    if (stated := stated_config(config)) is None:
+        return
+    for name in models:
+        if name not in (*stated.models, "auto") and not any(c in name for c in ":*"):
+            hint(f"the configuration has no model {name!r}. {did_you_mean(name, stated.models)}")
 
 
 @command.command("list")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.logs import read_outcomes
-from orchestrator.cli.options import SHIPPED_ENCODERS, as_json, reports_errors
+from orchestrator.cli.options import SHIPPED_ENCODERS, as_json, hint, reports_errors
 
 if TYPE_CHECKING:
     from orchestrator.memory import Encoder
@@ -87,7 +87,10 @@ def command(
             html_report(trial, tested, title=f"Router trained on {len(queries) - len(left_out)} queries"),
             encoding="utf-8",
         )
+    had_certificate = (out / "certificate.json").exists()
     train(outcomes, encoder=encoder, unlabelled=unlabelled, seed=seed).save(out)
+    if had_certificate:
+        hint(f"the certificate in {out} is of the router before: make it anew with orchestrator certify")
     rows = [
         {"model": j.model, "left_out": len(j.observed), "right": round(float(j.observed.mean()), 4),
         "log_loss": round(j.log_loss, 4),

@@ -405,9 +405,7 @@ def load_config(path: str | Path) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file", remedy="orchestrator init writes one; or leave out --config"
-        ) from None
+        raise ConfigError(f"{path}: no such file", remedy="Check the path; orchestrator init writes one") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})", remedy="Save it as UTF-8") from None
     except OSError as error:

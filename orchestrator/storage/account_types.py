@@ -19,6 +19,8 @@ PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files", "t
 
 DEFAULT_PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files")
 
+MAX_NAME_CHARS = 128
+
 
 class AccountError(OrchestratorError):
     """What was asked of the accounts cannot be done: a name that is taken, or something that does not exist."""
@@ -30,6 +32,13 @@ class NoAccount(AccountError, LookupError):
     """An account that is not there."""
 
     code = "no_account"
+
+
+def check_name(name: str, what: str) -> None:
+    """Raises `AccountError` on a name that is blank, longer than 128 characters, or holds control characters."""
+    if not name.strip() or len(name) > MAX_NAME_CHARS or any(ord(c) < 32 or ord(c) == 127 for c in name):
+        told = f"the name of {what} has 1 to {MAX_NAME_CHARS} characters, none of them a control character"
+        raise AccountError(f"{told}, not {name[:40]!r}", remedy="For example: shop-backend")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from orchestrator.storage.account_types import (
     NoAccount,
     Org,
     Team,
+    check_name,
     json_or_none,
     key_of_row,
     org_of_row,
@@ -84,6 +85,7 @@ class Accounts:
 
     def add_org(self, name: str, limits: AccountLimits | None = None) -> Org:
         """Adds an organisation. Raises `AccountError` on a name that is taken."""
+        check_name(name, "an organisation")
         org = Org(_id("org"), name, limits or AccountLimits(), self._clock())
         with self._changing(f"an organisation named {name!r} exists") as run:
             run("INSERT INTO orgs VALUES (?, ?, ?, ?)", org.id, name, to_json(asdict(org.limits)), org.created_at)
@@ -92,6 +94,7 @@ class Accounts:
     def add_team(self, org: str, name: str, limits: AccountLimits | None = None) -> Team:
         """Adds a team. Raises `AccountError` on a name that is taken."""
         self.org(org)
+        check_name(name, "a team")
         team = Team(_id("team"), org, name, limits or AccountLimits(), self._clock())
         with self._changing(f"a team named {name!r} exists in this organisation") as run:
             run(
@@ -114,6 +117,7 @@ class Accounts:
 
         `secret` is for one that the operator chose.
         """
+        check_name(new.name, "a key")
         if new.org is not None:
             self.org(new.org)
         if new.team is not None and self.team(new.team).org != new.org:

@@ -219,6 +219,24 @@ def test_organisations_teams_and_keys_by_name_from_the_command_line(tmp_path: Pa
     assert "no memory scope" in run("keys", "add", "x", "--scopes", "ann, b b", status=1)
 
 
+def test_keys_have_names_and_models_that_are_not_there_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = {"provider": "compatible", "base_url": "http://127.0.0.1:9/v1"}
+    config = {"version": 1, "models": {"fast": model}, "gateway": {"database": "g.db"}}
+    Path("orchestrator.yaml").write_text(json.dumps(config))
+    for options in (["", "--org", "a"], ["x" * 129], ["a\nb"], ["app", "--org", ""], ["app", "--team", " "]):
+        refused = CliRunner().invoke(main, ["keys", "add", *options])
+        assert refused.exit_code == 1
+        assert "characters, none of them a control character" in refused.stderr
+    made = CliRunner().invoke(main, ["keys", "add", "app", "--models", "fats,auto,fas*,auto:cheap"])
+    assert made.exit_code == 0
+    assert made.stdout.startswith("orc-")
+    assert made.stderr.count("the configuration has no model") == 1
+    assert "no model 'fats'. Did you mean 'fast'?" in made.stderr
+
+
 def test_check_tells_of_a_pipeline_that_cannot_be_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("orchestrator.yaml").write_text("models: {c: {provider: calculator}}\npipelines: {p: nofile.yaml}\n")

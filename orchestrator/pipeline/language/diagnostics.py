@@ -110,7 +110,9 @@ def _closing(errors: Sequence[Diagnostic]) -> str:
 
 def _github(each: Diagnostic) -> str:
     level = "error" if each.is_error else "warning"
-    told = f"{each.message} {each.hint}".strip().replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    told = (
+        ": ".join(filter(None, (each.message, each.hint))).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    )
     place = f"file={each.file},line={each.line},col={each.column},endColumn={each.column + each.length}"
     return f"::{level} {place},title={each.code}::{told}"
 
