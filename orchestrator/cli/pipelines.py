@@ -101,10 +101,14 @@ def read_inputs(pipeline: Pipeline, stated: tuple[str, ...], file: Path | None) 
     from orchestrator.pipeline.pipeline import read_inputs as all_from_file
 
     found = all_from_file(file) if file is not None else {}
+    given: set[str] = set()
     for each in stated:
         name, equals, value = each.partition("=")
         if not equals:
             raise click.UsageError(f"an input is NAME=VALUE, not {each!r}")
+        if name in given:
+            raise click.UsageError(f"the input {name!r} is given twice; a list is one value: -i {name}='[1, 2]'")
+        given.add(name)
         schema = pipeline.schema["properties"].get(name, {})
         found[name] = from_file(Path(value[1:]), schema) if value.startswith("@") else from_text(value, schema)
     return found

@@ -159,6 +159,12 @@ def test_wrong_inputs_say_what_is_taken(folder: Path) -> None:
     assert "NAME=VALUE" in cli(folder, "run", "help_desk.yaml", "-i", "question", code=2).stderr
 
 
+def test_an_input_that_is_given_twice_is_refused(folder: Path) -> None:
+    (folder / "echo.yaml").write_text('version: 1\nname: echo\ninputs: {q: text}\nsteps: {a: {say: "${inputs.q}"}}\n')
+    told = cli(folder, "run", "echo.yaml", "-i", "q=a", "-i", "q=b", code=2).stderr
+    assert "the input 'q' is given twice" in told
+
+
 def test_inputs_from_files(folder: Path) -> None:
     (folder / "q.txt").write_text("What is 6 * 7?")
     (folder / "in.yaml").write_text("user: ann\n")
