@@ -95,7 +95,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "orchestrator backup backups/monday",
         ),
         "restore": ("Bring back what `backup` wrote.", "orchestrator restore backups/monday"),
-        "teams": ("Add, list and limit the teams of an organisation.", "orchestrator teams add acme search"),
+        "teams": ("Add, list and limit the teams of an organisation.", "orchestrator teams add search --org acme"),
     },
     "Measure and learn": {
         "probe": ("Measure a model: reading, writing, prefix cache, effective context.", "orchestrator probe small"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from orchestrator.cli.values import FiniteRange
 from orchestrator.jsontypes import JsonObject, JsonValue
 
 if TYPE_CHECKING:
-    from orchestrator.storage.account_types import Key
+    from orchestrator.storage.account_types import Key, Org, Team
 
 
 @click.group("keys")
@@ -42,8 +43,8 @@ def command() -> None:
 
 @command.command("add")
 @click.argument("name")
-@click.option("--org", default="default", show_default=True, help="Organisation, by name; added if there is none.")
-@click.option("--team", help="Team, by name; added if there is none.")
+@click.option("--org", default="default", show_default=True, help="Organisation; added if none is called alike.")
+@click.option("--team", help="Team; added if none is called alike.")
 @click.option("--models", help="Names or beginnings with *, separated by commas [default: all].")
 @click.option(
     "--scopes", help="Memory scopes, or beginnings with *, separated by commas [default: all of the organisation]."
@@ -84,15 +85,11 @@ def add(
     found = accounts_database(config, database, makes_one=True)
     assert found is not None
     accounts = Accounts(found)
-    org_id = (
-        next((each.id for each in accounts.orgs() if org in (each.name, each.id)), None) or accounts.add_org(org).id
-    )
+    org_id = _found_or_added(org, accounts.orgs(), "organisation", lambda: accounts.add_org(org).id)
     team_id = None
     if team is not None:
-        team_id = (
-            next((each.id for each in accounts.teams(org_id) if team in (each.name, each.id)), None)
-            or accounts.add_team(org_id, team).id
-        )
+        add_team = partial(accounts.add_team, org_id, team)
+        team_id = _found_or_added(team, accounts.teams(org_id), "team", lambda: add_team().id)
     expires_at = None if days is None else time.time() + DAY_S * days
     key, secret = accounts.add_key(
         NewKey(name, org_id, team_id, allowed, _split(models), _split(scopes), limits_of(limits), expires_at)
@@ -105,6 +102,30 @@ def add(
     _tell_unknown_models(config, key.models or ())
     click.echo(secret)
     click.echo(f"{key.id}: {name} of {org}{f'/{team}' if team else ''}. The key is shown this once.", err=True)
+
+
+def _found_or_added(name: str, known: Sequence[Org | Team], what: str, add: Callable[[], str]) -> str:
+    """The id of what is called so.
+
+    Raises `NoAccount` where only something much alike is there: a mistyped name would leave the budget of the one that
+    was meant. Else it is added, without limits, and that is told.
+    """
+    from orchestrator.errors import closest
+    from orchestrator.storage.account_types import NoAccount
+
+    found = next((each.id for each in known if name in (each.name, each.id)), None)
+    if found is not None:
+        return found
+    near = closest(name, [each.name for each in known], cutoff=0.75)
+    if near is not None:
+        raise NoAccount(
+            f"there is no {what} {name!r}. Did you mean {near!r}?",
+            remedy=f"If it is a new one: orchestrator {'orgs' if what == 'organisation' else 'teams'} add {name}",
+        )
+    made = add()
+    if known:
+        hint(f"{what} {name!r} is new, and has no limits")
+    return made
 
 
 def _tell_unknown_models(config: Path | None, models: Iterable[str]) -> None:

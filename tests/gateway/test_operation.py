@@ -219,6 +219,24 @@ def test_organisations_teams_and_keys_by_name_from_the_command_line(tmp_path: Pa
     assert "no memory scope" in run("keys", "add", "x", "--scopes", "ann, b b", status=1)
 
 
+def test_a_key_of_a_mistyped_organisation_is_refused(tmp_path: Path) -> None:
+    database = str(tmp_path / "g.db")
+
+    def add(*options: str) -> Any:
+        return CliRunner().invoke(main, ["keys", "add", *options, "--database", database])
+
+    assert add("first", "--org", "acme", "--team", "search").stderr.count("is new") == 0
+    assert add("second").stderr.count("organisation 'default' is new, and has no limits") == 1
+    for options in (["--org", "acm"], ["--org", "acme", "--team", "searhc"]):
+        refused = add("third", *options)
+        assert refused.exit_code == 1
+        assert "Did you mean" in refused.stderr
+        assert refused.stdout == ""
+    assert "team 'billing' is new, and has no limits" in add("fourth", "--org", "acme", "--team", "billing").stderr
+    listed = json.loads(CliRunner().invoke(main, ["orgs", "list", "--database", database, "--json"]).stdout)
+    assert sorted(each["name"] for each in listed) == ["acme", "default"]
+
+
 def test_keys_have_names_and_models_that_are_not_there_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
