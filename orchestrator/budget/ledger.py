@@ -103,7 +103,8 @@ class Ledger:
                 raise BudgetExceeded(
                     "the price of this model is unknown",
                     limit="usd",
-                    remedy="State its prices, install compound-orchestrator[prices], or lift the money limit",
+                    remedy="State its prices (input_usd_per_mtok, output_usd_per_mtok: 0 for a server of your own), or "
+                    "lift the money limit",
                     is_price_unknown=True,
                 )
             nano = asked or 0

@@ -13,13 +13,13 @@ import click
 
 from orchestrator.cli.options import as_json, hint, quiet_option, reports_errors
 from orchestrator.cli.values import FiniteRange
+from orchestrator.config.names import PLACEHOLDER
 
 if TYPE_CHECKING:
     from orchestrator.providers.provider import Provider
 
 MAX_MODELS = 4
 ANY_SERVER = "compatible"
-PLACEHOLDER = "MODEL"
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,13 @@ encoder_option = click.option(
     type=click.Choice(SHIPPED_ENCODERS),
     help="What turns texts into vectors [default: the configured one].",
 )
-usd_option = click.option("--usd", "--budget", "usd", type=float, help="Spend at most this many USD.")
+usd_option = click.option(
+    "--usd",
+    "--budget",
+    "usd",
+    type=float,
+    help="Spend at most this many USD; the budget of the configuration holds as well.",
+)
 config_option = click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 DEFAULT_NAME = "orchestrator.yaml"
+PLACEHOLDER = "MODEL"
+"""Stands for the name of a model where `orchestrator init` cannot ask which ones a server has."""
 STRATEGY_GROUP = "orchestrator.strategies"  # entry points of other packages
 STRATEGY_NAMES = (
     "single",

@@ -16,6 +16,7 @@ from orchestrator.backends.local.calculator import CalculatorBackend
 from orchestrator.backends.local.extractive import ExtractiveBackend
 from orchestrator.config.model_entry import ModelConfig
 from orchestrator.config.models import Config
+from orchestrator.config.names import PLACEHOLDER
 from orchestrator.config.secrets import secret
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.discovery import LocalServer, find_local_servers, keys_in_environment
@@ -126,7 +127,13 @@ def build_backend(name: str, config: ModelConfig, *, api_key: str | None = None)
 
 
 def profile_of(name: str, config: ModelConfig) -> ModelProfile:
-    """What the configuration states of a model, and what is known of it besides."""
+    """What the configuration states of a model, and what is known of it besides.
+
+    Raises `ConfigError` where it still has the placeholder that `init` writes.
+    """
+    if config.model == PLACEHOLDER:
+        remedy = "Write the name of a model that the provider, or your server, has"
+        raise ConfigError(f"models.{name}: {PLACEHOLDER} stands for a model's name", remedy=remedy)
     row = PROVIDERS.get(config.provider)
     prices = prices_of(name, config)
     return ModelProfile(

@@ -121,7 +121,8 @@ def prepared(
     if chosen_key is not None:
         check_key(chosen_key)
     port = address.port or _free_port(address.host)
-    check_port(address.host, port)
+    if not only_checks:  # the gateway that this one shall replace may serve there
+        check_port(address.host, port)
     admin_key = first_key = ""
     if only_checks:
         check_readable(where)

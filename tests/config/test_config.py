@@ -161,7 +161,7 @@ def test_files_that_are_no_text(tmp_path: Path, content: bytes) -> None:
 
 
 def test_missing_files_and_folders_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no such file. orchestrator init writes one"):
+    with pytest.raises(ConfigError, match=r"no such file. Check the path; orchestrator init writes one"):
         load_config(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path)
@@ -352,3 +352,12 @@ def test_what_is_known_of_a_model_holds_in_a_file_as_in_python(
     monkeypatch.setenv("OPENAI_API_KEY", "x")
     profile = fleet_from_config(parse_config(f"models:\n  a: {model}\n")).backends["a"].profile
     assert profile.capabilities - {"n", "logprobs"} == able
+
+
+def test_the_placeholder_of_init_is_no_model(tmp_path: Path) -> None:
+    from orchestrator.fleet.build import fleet_from_config
+
+    path = tmp_path / "c.yaml"
+    path.write_text("models: {ollama: {provider: ollama, model: MODEL}}\n")
+    with pytest.raises(ConfigError, match=r"models\.ollama: MODEL stands for a model's name"):
+        fleet_from_config(load_config(path))

@@ -605,6 +605,7 @@ def test_a_check_changes_nothing_and_a_port_in_use_is_told(tmp_path: Path) -> No
         taken.listen()
         with pytest.raises(ConfigError, match="cannot listen on"):
             prepared(Address("127.0.0.1", taken.getsockname()[1]), config, str(database))
+        prepared(Address("127.0.0.1", taken.getsockname()[1]), config, str(database), only_checks=True)
     assert not database.exists()
     assert prepared(Address("127.0.0.1", 0), config, str(database)).first_key
     assert database.stat().st_mode & 0o077 == 0
