@@ -89,7 +89,7 @@ def command(
         ) as chat:
             terminal = Terminal(fleet, chat, as_json=as_json, approves_all=approve_all)
             terminal.run()
-    if terminal.has_waited:
+    if terminal.has_waited or (terminal.has_failed and not sys.stdin.isatty()):
         raise SystemExit(1)
 
 
@@ -98,8 +98,8 @@ class Terminal:
 
     def __init__(self, fleet: Orchestrator, chat: Conversation, *, as_json: bool, approves_all: bool = False) -> None:
         self._approves_all = approves_all
-        self.has_waited = False
-        """Whether a call waits for an approval that nobody could give."""
+        self.has_waited = self.has_failed = False
+        """Whether a call waits for an approval that nobody could give, and whether a command could not be done."""
         self._fleet, self._chat, self._as_json = fleet, chat, as_json
         self._is_live = sys.stdin.isatty() and not as_json
         self._models: list[str] | None = None
@@ -111,7 +111,7 @@ class Terminal:
             "/forget": self._forget,
             "/rewind": self._rewind,
             "/save": self._save,
-            "/help": lambda _: click.echo(HELP),
+            "/help": lambda _: self._tell(HELP),
         }
 
     def run(self) -> None:
@@ -127,14 +127,18 @@ class Terminal:
             if name in ("/quit", "/exit"):
                 return
             if name in self._commands:
-                self._do(self._commands[name], rest.strip())
+                self._do(self._commands[name], rest.strip(), goes_on=True)
             elif text.startswith("/") and " " not in text:
                 click.echo(f"there is no command {name}; /help lists them", err=True)
+                self.has_failed = True
             else:
                 self._do(self._say, text)
 
-    def _do(self, action: Callable[[str], None], text: str) -> None:
-        """One message or command; an error is told, and the conversation goes on."""
+    def _do(self, action: Callable[[str], None], text: str, *, goes_on: bool = False) -> None:
+        """One message or command; an error is told, and the conversation goes on.
+
+        Where messages are piped in, it ends with a message that cannot be answered, but `goes_on` after a command.
+        """
         from orchestrator.cli.options import show_error
         from orchestrator.errors import OrchestratorError
 
@@ -143,9 +147,10 @@ class Terminal:
         except KeyboardInterrupt:
             click.echo("\nstopped", err=True)
         except OrchestratorError as error:
-            if not self._is_live:
+            if not (self._is_live or goes_on):
                 raise
             show_error(error)
+            self.has_failed = True
 
     def _messages(self) -> Iterator[str]:
         if not self._is_live:
@@ -201,10 +206,14 @@ class Terminal:
         from orchestrator.types.format import money
 
         answers = sum(turn.role == "assistant" and turn.about is not None for turn in self._chat.turns)
-        click.echo(f"{money(self._chat.cost_usd)} for {answers} answers")
+        self._tell(f"{money(self._chat.cost_usd)} for {answers} answer{'s' * (answers != 1)}")
 
     def _show_why(self, _: str) -> None:
-        click.echo("nothing was answered yet" if self._last is None else printable(self._last.explain()))
+        self._tell("nothing was answered yet" if self._last is None else printable(self._last.explain()))
+
+    def _tell(self, text: str) -> None:
+        """What a command shows: beside the answers where these are JSON."""
+        click.echo(text, err=self._as_json)
 
     def _forget(self, what: str) -> None:
         from orchestrator.errors import InvalidQuery

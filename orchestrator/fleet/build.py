@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from orchestrator.backends.base import Backend
@@ -352,14 +352,10 @@ def _with_write_prices(profile: ModelProfile, row: Provider, config: ModelConfig
 
 
 def _default_backend(provider: Provider, default: DefaultModel) -> Backend:
-    stated = ModelConfig(
-        provider=provider.name,
-        model=default.model,
-        input_usd_per_mtok=default.input_usd_per_mtok,
-        output_usd_per_mtok=default.output_usd_per_mtok,
-        skill=default.skill,
-    )
-    return build_backend(f"{provider.name}/{default.model}", stated)
+    stated: dict[str, Any] = {"provider": provider.name, "model": default.model, "skill": default.skill}
+    if list_prices(provider.prices or provider.name, default.model) is None:
+        stated |= {"input_usd_per_mtok": default.input_usd_per_mtok, "output_usd_per_mtok": default.output_usd_per_mtok}
+    return build_backend(f"{provider.name}/{default.model}", ModelConfig(**stated))
 
 
 def _local_backend(name: str, server: LocalServer, model: str) -> Backend:

@@ -21,7 +21,7 @@ Timings = Literal["none", "llamacpp", "groq", "cerebras", "fireworks"]
 class DefaultModel:
     """A model that is offered when only a key is found.
 
-    List prices in USD per million tokens, from the providers' public price pages.
+    Prices in USD per million tokens, from the providers' public price pages: for models that the price list lacks.
     """
 
     model: str

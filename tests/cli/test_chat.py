@@ -30,8 +30,17 @@ def test_piped_messages_are_answered_and_kept(tmp_path: Path) -> None:
     first = chat(tmp_path, "--session", "s", "--json", said="What is 17 * 23?\n\nWhat is 2 + 2?\n")
     assert [json.loads(line)["answer"] for line in first.stdout.splitlines()] == ["391", "4"]
     cost = chat(tmp_path, "--continue", said="/cost\n/rewind\n/cost\n")
-    assert cost.stdout.splitlines() == ["free for 2 answers", "free for 1 answers"]
+    assert cost.stdout.splitlines() == ["free for 2 answers", "free for 1 answer"]
     assert "taken back: 2 turns" in cost.stderr
+
+
+def test_a_piped_chat_goes_on_after_a_command_and_prints_nothing_but_json(tmp_path: Path) -> None:
+    said = "/cost\nWhat is 17 * 23?\n/why\n/model nosuch\n/nope\n/help\nWhat is 2 + 2?\n"
+    done = chat(tmp_path, "--json", said=said)
+    assert [json.loads(line)["answer"] for line in done.stdout.splitlines()] == ["391", "4"]
+    assert done.returncode == 1
+    for told in ("free for 0 answers", "no model 'nosuch'", "there is no command /nope", "/rewind"):
+        assert told in done.stderr
 
 
 def test_an_unanswerable_message_is_told_and_kept(tmp_path: Path) -> None:
