@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +42,8 @@ def command() -> None:
 
 @command.command("add")
 @click.argument("name")
-@click.option("--org", default="default", show_default=True, help="Organisation; added if none is called alike.")
-@click.option("--team", help="Team; added if none is called alike.")
+@click.option("--org", default="default", show_default=True, help="Organisation; added if there is none.")
+@click.option("--team", help="Team; added if there is none.")
 @click.option("--models", help="Names or beginnings with *, separated by commas [default: all].")
 @click.option(
     "--scopes", help="Memory scopes, or beginnings with *, separated by commas [default: all of the organisation]."
@@ -85,11 +84,11 @@ def add(
     found = accounts_database(config, database, makes_one=True)
     assert found is not None
     accounts = Accounts(found)
-    org_id = _found_or_added(org, accounts.orgs(), "organisation", lambda: accounts.add_org(org).id)
+    org_id = _found_or_added(org, accounts.orgs(), "organisation", lambda new: accounts.add_org(new).id)
     team_id = None
     if team is not None:
-        add_team = partial(accounts.add_team, org_id, team)
-        team_id = _found_or_added(team, accounts.teams(org_id), "team", lambda: add_team().id)
+        teams = accounts.teams(org_id)
+        team_id = _found_or_added(team, teams, "team", lambda new: accounts.add_team(org_id, new).id)
     expires_at = None if days is None else time.time() + DAY_S * days
     key, secret = accounts.add_key(
         NewKey(name, org_id, team_id, allowed, _split(models), _split(scopes), limits_of(limits), expires_at)
@@ -104,28 +103,44 @@ def add(
     click.echo(f"{key.id}: {name} of {org}{f'/{team}' if team else ''}. The key is shown this once.", err=True)
 
 
-def _found_or_added(name: str, known: Sequence[Org | Team], what: str, add: Callable[[], str]) -> str:
+def _found_or_added(name: str, known: Sequence[Org | Team], what: str, add: Callable[[str], str]) -> str:
     """The id of what is called so.
 
-    Raises `NoAccount` where only something much alike is there: a mistyped name would leave the budget of the one that
+    Raises `NoAccount` where one slip away something is there: a mistyped name would leave the budget of the one that
     was meant. Else it is added, without limits, and that is told.
     """
-    from orchestrator.errors import closest
     from orchestrator.storage.account_types import NoAccount
 
     found = next((each.id for each in known if name in (each.name, each.id)), None)
     if found is not None:
         return found
-    near = closest(name, [each.name for each in known], cutoff=0.75)
+    near = next((each.name for each in known if _is_slip(name, each.name)), None)
     if near is not None:
         raise NoAccount(
             f"there is no {what} {name!r}. Did you mean {near!r}?",
             remedy=f"If it is a new one: orchestrator {'orgs' if what == 'organisation' else 'teams'} add {name}",
         )
-    made = add()
+    made = add(name)
     if known:
         hint(f"{what} {name!r} is new, and has no limits")
     return made
+
+
+def _is_slip(name: str, meant: str) -> bool:
+    """Whether a name is one letter or case away from another, or has two letters swapped; `team-2` is none of `team-1`.
+
+    That is a distance of Damerau (1964) of one, but for digits.
+    """
+    a, b = sorted((name.casefold(), meant.casefold()), key=len)
+    if len(b) - len(a) == 1:
+        return any(b[:n] + b[n + 1 :] == a and not b[n].isdigit() for n in range(len(b)))
+    if len(a) != len(b):
+        return False
+    differ = [n for n in range(len(a)) if a[n] != b[n]]
+    if len(differ) == 2:
+        first, second = differ
+        return second == first + 1 and a[first] == b[second] and a[second] == b[first]
+    return len(differ) < 2 and not any(a[n].isdigit() or b[n].isdigit() for n in differ)
 
 
 def _tell_unknown_models(config: Path | None, models: Iterable[str]) -> None:

@@ -237,6 +237,28 @@ def test_a_key_of_a_mistyped_organisation_is_refused(tmp_path: Path) -> None:
     assert sorted(each["name"] for each in listed) == ["acme", "default"]
 
 
+@pytest.mark.parametrize(
+    ("name", "meant", "is_slip"),
+    [
+        ("acm", "acme", True),
+        ("acmee", "acme", True),
+        ("Acme", "acme", True),
+        ("axme", "acme", True),
+        ("searhc", "search", True),
+        ("team-2", "team-1", False),
+        ("team-12", "team-1", False),
+        ("acme-eu", "acme-us", False),
+        ("sales", "search", False),
+        ("ab", "ba", True),
+        ("abcd", "badc", False),
+    ],
+)
+def test_what_is_a_slip_of_the_fingers(name: str, meant: str, is_slip: bool) -> None:
+    from orchestrator.cli.keys import _is_slip
+
+    assert _is_slip(name, meant) is _is_slip(meant, name) is is_slip
+
+
 def test_keys_have_names_and_models_that_are_not_there_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
