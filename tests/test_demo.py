@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -49,6 +50,19 @@ def test_eleven_questions_are_answered_rightly_and_the_twelfth_honestly_not() ->
     (unanswered,) = set(QUESTIONS) - set(EXPECTED)
     assert answers[unanswered]["error"]["code"] == "no_adequate_model"
     assert "OPENAI_API_KEY" in answers[unanswered]["error"]["remedy"]
+
+
+def test_the_readme_shows_what_the_demo_prints() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    answers = {row["question"]: row for row in asyncio.run(run_notes(quiet=True))}
+    shown = re.findall(
+        r"^    \? (.+)\n      (.+)\n(?:      recalled .+\n)?(?:      result    P\(correct\) ([\d.]+))?", readme, re.M
+    )
+    assert len(shown) == 2
+    for question, text, p in shown:
+        row = answers[question]
+        assert text == (row["answer"] or "no adequate model")
+        assert p == (f"{row['confidence']:.2f}" if row["answer"] else "")
 
 
 def test_the_simulation_compares_four_policies_and_says_that_it_is_one(tmp_path: Path) -> None:
