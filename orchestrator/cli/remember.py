@@ -43,11 +43,15 @@ def command(
     pattern ("notes/**/*.md") stands for its documents. All is read before anything is stored; durable when the
     command returns.
     """
+    from orchestrator.errors import InvalidQuery
+
     time = time_option(when) if when else None
 
     async def job(orchestrator: Orchestrator) -> None:
         memory, stored = orchestrator.need_memory(), []
         given = texts or (_decoded(read_text(None, what="a text")),)
+        if not any(text.strip() for text in given):
+            raise InvalidQuery("there is nothing to remember", remedy="Write a text, name a file, or pipe one in")
         parts = await asyncio.to_thread(
             lambda: [part for text in given for part in _parts(text, speaker, time, encoding)]
         )

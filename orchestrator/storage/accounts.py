@@ -121,7 +121,7 @@ class Accounts:
         if new.org is not None:
             self.org(new.org)
         if new.team is not None and self.team(new.team).org != new.org:
-            raise NoAccount(f"no team {new.team!r} in this organisation", remedy="Look at the list of its teams")
+            raise NoAccount(f"no team {new.team!r} in this organisation", remedy="orchestrator teams list shows them")
         if "team" in new.permissions and new.team is None:
             raise AccountError(
                 "the permission 'team' is for a key of a team: it lets it see what the team's keys did",
@@ -194,7 +194,7 @@ class Accounts:
                 remedy=f"Change: {', '.join(sorted(allowed))}",
             )
         if not self._database.read(f"SELECT 1 FROM {kind} WHERE id = ?", id):
-            raise NoAccount(f"no {kind[:-1]} {id!r}", remedy=f"Look at the list of {kind}")
+            raise NoAccount(f"no {kind[:-1]} {id!r}", remedy=f"orchestrator {kind} list shows them")
         _check_scopes(changes.get("scopes"))
         with self._changing("the name is taken") as run:
             for name, value in changes.items():
@@ -206,21 +206,21 @@ class Accounts:
         """An organisation. Raises `NoAccount`."""
         rows = self._database.read("SELECT id, name, limits, created_at FROM orgs WHERE id = ?", id)
         if not rows:
-            raise NoAccount(f"no organisation {id!r}", remedy="Look at the list of organisations")
+            raise NoAccount(f"no organisation {id!r}", remedy="orchestrator orgs list shows them")
         return org_of_row(rows[0])
 
     def team(self, id: str) -> Team:
         """A team. Raises `NoAccount`."""
         rows = self._database.read("SELECT id, org, name, limits, created_at FROM teams WHERE id = ?", id)
         if not rows:
-            raise NoAccount(f"no team {id!r}", remedy="Look at the list of teams")
+            raise NoAccount(f"no team {id!r}", remedy="orchestrator teams list shows them")
         return team_of_row(rows[0])
 
     def key(self, id: str) -> Key:
         """A key. Raises `NoAccount`."""
         rows = self._database.read(f"SELECT {_KEY_COLUMNS} FROM keys WHERE id = ?", id)
         if not rows:
-            raise NoAccount(f"no key {id!r}", remedy="Look at the list of keys")
+            raise NoAccount(f"no key {id!r}", remedy="orchestrator keys list shows them")
         return key_of_row(rows[0])
 
     def org_called(self, text: str) -> Org:
@@ -229,14 +229,14 @@ class Accounts:
             "SELECT id, name, limits, created_at FROM orgs WHERE id = ? OR name = ? ORDER BY id <> ?", text, text, text
         )
         if not rows:
-            raise NoAccount(f"no organisation {text!r}", remedy="Look at the list of organisations")
+            raise NoAccount(f"no organisation {text!r}", remedy="orchestrator orgs list shows them")
         return org_of_row(rows[0])
 
     def team_called(self, org: str, text: str) -> Team:
         """By its id or its name in an organisation."""
         found = [team for team in self.teams(org) if text in (team.id, team.name)]
         if not found:
-            raise NoAccount(f"no team {text!r} in this organisation", remedy="Look at the list of its teams")
+            raise NoAccount(f"no team {text!r} in this organisation", remedy="orchestrator teams list shows them")
         return min(found, key=lambda team: team.id != text)
 
     def key_called(self, text: str) -> Key:
