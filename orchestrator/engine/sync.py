@@ -77,7 +77,7 @@ class BlockingLoop:
                 try:
                     item = items.get(timeout=POLL_S)  # in steps, as in `run`
                 except queue.Empty:
-                    if running.result.done():  # cancelled before it began
+                    if running.result.done() and items.empty():  # cancelled before it began
                         break
                     continue
                 if item is None:
