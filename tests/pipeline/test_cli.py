@@ -56,6 +56,20 @@ def test_stand_ins_have_the_list_prices_of_the_configured_models(folder: Path) -
     assert [test["problems"] for tests in told.values() for test in tests if not test["passed"]] == []
 
 
+def test_replies_are_stated_for_each_item_of_a_map_whichever_is_asked_first(folder: Path) -> None:
+    (folder / "map.yaml").write_text(
+        "version: 1\nname: map\ninputs: {of: list}\nsteps:\n"
+        '  each: {map: "${inputs.of}", as: n, at_once: 8, do: {said: {ask: small, prompt: "${n}"}}}\n'
+        "tests:\n- name: each has its own\n  inputs: {of: [a, b, c]}\n"
+        '  replies: {"each[2].said": third, "each[0].said": first, each.said: any}\n'
+        '  expect: {"each[0].said.text": first, "each[1].said.text": any, "each[2].said.text": third}\n'
+    )
+    assert "pass  each has its own" in cli(folder, "test", "map.yaml").stdout
+    wrong = (folder / "map.yaml").read_text().replace("each[2].said", "each[2].sad")
+    (folder / "map.yaml").write_text(wrong)
+    assert "there is no step 'each[2].sad'" in cli(folder, "validate", "map.yaml", code=2).stderr
+
+
 def test_a_test_that_fails_says_what_is_otherwise(folder: Path) -> None:
     path = folder / "triage.yaml"
     path.write_text(path.read_text().replace('"sorted[1].topic.label": delivery', '"sorted[1].topic.label": refund'))

@@ -213,7 +213,9 @@ class Loader:
                 self.sources.problem(("tests", index, "inputs"), "E601", f"test '{test.name}': {problem}", key=True)
             for section, names in (("replies", paths), ("tools", list(self.tools))):
                 for name in getattr(test, section):
-                    if name not in names and not (section == "tools" and name in self.broken_tools):
+                    if re.sub(r"\[\d+\]", "", name) not in names and not (
+                        section == "tools" and name in self.broken_tools
+                    ):
                         told = f"test '{test.name}': there is no {'step' if section == 'replies' else 'tool'} '{name}'"
                         self.sources.problem(
                             ("tests", index, section, name), "E202", told, suggestion(name, names), key=True
