@@ -139,12 +139,17 @@ def test_what_one_of_several_values_should_be_names_them_all() -> None:
 
     from orchestrator.gateway.api.schema_problems import problem_told
 
-    kinds = [{"type": "object", "properties": {"kind": {"const": each}}} for each in ("text", "image", None)]
+    kinds = [
+        {"type": "object", "required": [field], "properties": {"kind": {"const": name}, field: {"type": "string"}}}
+        for name, field in (("text", "text"), ("image", "url"), (None, "other"))
+    ]
     schema = {"properties": {"part": {"oneOf": [*kinds, {"type": "string"}]}}}
     for value, expected in [
         ({"kind": "imge"}, (("part", "kind"), "unknown value \"imge\". Did you mean 'image'?")),
         ({"kind": 5}, (("part", "kind"), 'must be "text" or "image", not 5')),
         (True, (("part",), "must be an object or a string, not true")),
+        ({"kind": "image"}, (("part",), "the field 'url' is missing")),
+        ({"kind": "text", "text": 5}, (("part", "text"), "must be a string, not 5")),
     ]:
         error = next(iter(jsonschema_rs.validator_for(schema).iter_errors({"part": value})))
         assert problem_told(error) == expected

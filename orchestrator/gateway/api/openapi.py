@@ -110,7 +110,7 @@ def _operation(endpoint: Endpoint) -> JsonObject:
         operation["parameters"] = parameters
     if endpoint.body:
         operation["requestBody"] = {
-            "required": endpoint.body_type != "application/json" or not may_be_absent(endpoint.body),
+            "required": not may_be_absent(endpoint.body),
             "content": {endpoint.body_type: {"schema": {"$ref": f"#/components/schemas/{endpoint.body}"}}},
         }
     return operation

@@ -22,6 +22,7 @@ TYPES = {
     "boolean": "a boolean",
     "null": "null",
 }
+NAMED = ("Enum", "Constant")  # kinds of errors of a name that tells one form from another
 MAX_SHOWN, MAX_TOLD = 60, 300  # characters
 
 
@@ -47,17 +48,26 @@ def problem_told(error: ValidationError) -> tuple[Where, str]:
 
 
 def _told_of_forms(forms: Sequence[Sequence[ValidationError]], value: object, where: Where) -> tuple[Where, str]:
-    """`forms` holds for each form that may stand there what is wrong with the value as that form."""
-    firsts = [form[0] for form in forms if form]
-    fitting = [first for first in firsts if _kind(first) != "Type" or tuple(first.instance_path) != where]
+    """`forms` holds for each form that may stand there what is wrong with the value as that form.
+
+    A form is meant if the value is of its type and has its names; of several, that with the fewest mistakes.
+    """
+    fitting = [form for form in forms if not any(_is_other_type(error, where) for error in form)]
     if not fitting:
-        return where, _must_be([name for first in firsts for name in cast("Any", first.kind).types], value)
-    meant = [first for first in fitting if _kind(first) not in ("Enum", "Constant")]
-    if meant:
-        return problem_told(meant[0])
-    place = tuple(fitting[0].instance_path)
-    options = [each for first in fitting if tuple(first.instance_path) == place for each in _options(first)]
-    return place, _must_be_one_of(options, fitting[0].instance)
+        wrong = [error for form in forms for error in form if _is_other_type(error, where)]
+        return where, _must_be([name for error in wrong for name in cast("Any", error.kind).types], value)
+    named = [form for form in fitting if not any(_kind(error) in NAMED for error in form)]
+    if named:
+        return problem_told(min(named, key=len)[0])
+    names = [error for form in fitting for error in form if _kind(error) in NAMED]
+    place = tuple(names[0].instance_path)
+    options = [each for error in names if tuple(error.instance_path) == place for each in _options(error)]
+    return place, _must_be_one_of(options, names[0].instance)
+
+
+def _is_other_type(error: ValidationError, where: Where) -> bool:
+    """Whether it says that the whole value is of another type."""
+    return _kind(error) == "Type" and tuple(error.instance_path) == where
 
 
 def _kind(error: ValidationError) -> str:
