@@ -30,7 +30,9 @@ S = TypeVar("S", bound="SyncMethods")
 class BlockingLoop:
     """Runs coroutines from ordinary code, from any number of threads. The thread starts with the first call."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, close_s: float = CLOSE_S) -> None:
+        """`close_s` is the longest that whatever is cancelled is waited for, in seconds."""
+        self._close_s = close_s
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -44,7 +46,7 @@ class BlockingLoop:
         if _is_in_loop():
             coroutine.close()
             raise _would_block(f"{name}()", "the method of the same name without _sync, awaited")
-        running = _Running(coroutine, self._started())
+        running = _Running(coroutine, self._started(), self._close_s)
         try:
             while not running.result.done():  # in steps: Ctrl-C may reach another thread, which does not wake this one
                 wait([running.result], POLL_S)
@@ -71,7 +73,7 @@ class BlockingLoop:
                     await close()
                 items.put(None)
 
-        running = _Running(pump(), self._started())
+        running = _Running(pump(), self._started(), self._close_s)
         try:
             while True:
                 try:
@@ -93,7 +95,7 @@ class BlockingLoop:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is not None and thread is not None:
             with suppress(Exception):  # whoever still waits in another thread is told, instead of waiting for ever
-                asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result(CLOSE_S)
+                asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result(self._close_s)
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
@@ -116,21 +118,22 @@ class _Running(Generic[T]):
     up; `result` is done when the coroutine is.
     """
 
-    def __init__(self, coroutine: Coroutine[None, None, T], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, coroutine: Coroutine[None, None, T], loop: asyncio.AbstractEventLoop, close_s: float) -> None:
         self.result: Future[T] = Future()
+        self._close_s = close_s
         self._loop = loop
         self._thread: int | None = None
         self._task: asyncio.Task[T] | None = None
         loop.call_soon_threadsafe(self._begin, coroutine)
 
     def cancel(self) -> None:
-        """Returns when the coroutine has ended, `CLOSE_S` seconds later at the latest."""
+        """Returns when the coroutine has ended, `close_s` seconds later at the latest."""
         if self.result.done() or not self._loop.is_running():
             return
         self._loop.call_soon_threadsafe(self._cancel)
         if threading.get_ident() == self._thread or sys.is_finalizing():  # nothing would run while this waits
             return
-        until = time.monotonic() + CLOSE_S
+        until = time.monotonic() + self._close_s
         while not self.result.done() and self._loop.is_running() and time.monotonic() < until:
             wait([self.result], POLL_S)
 

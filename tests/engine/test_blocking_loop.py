@@ -111,8 +111,8 @@ def test_ctrl_c_returns_when_the_coroutine_has_tidied_up(loop: BlockingLoop) -> 
     assert did == ["settled"]
 
 
-def test_what_does_not_end_is_not_waited_for_for_ever(loop: BlockingLoop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.engine.sync.CLOSE_S", 0.3)
+def test_what_does_not_end_is_not_waited_for_for_ever() -> None:
+    loop = BlockingLoop(close_s=0.3)
     may_end = threading.Event()
 
     async def stubborn() -> AsyncIterator[int]:
@@ -129,6 +129,7 @@ def test_what_does_not_end_is_not_waited_for_for_ever(loop: BlockingLoop, monkey
     stream.close()
     assert 0.2 < time.monotonic() - began < 10
     may_end.set()
+    loop.close()
 
 
 def test_a_stream_that_is_collected_in_the_loops_own_thread_does_not_stop_it(loop: BlockingLoop) -> None:
