@@ -234,13 +234,11 @@ async def connect(
         if memory_path is not None:
             parsed = parsed.model_copy(update={"memory": memory_config(chosen, memory_path)})
         return Orchestrator.from_config(parsed, **settings)
-    kept = memory_path or MEMORY_PATH
-    if models and all("/" in name for name in models):
-        at_hand = (await fleet_at_hand()).backends
-        if any(name not in at_hand for name in models):
-            settings = {"memory": kept, "origin": "the models that were named", **settings}
-            return Orchestrator(*models, **settings)
-    return await Orchestrator.at_hand(memory_path=kept, **settings)
+    found = await fleet_at_hand()
+    are_named = all("/" in name for name in models) and not found.backends.keys() >= set(models)
+    origin = "the models that were named" if are_named else found.origin
+    settings = {"memory": memory_path or MEMORY_PATH, "origin": origin, **settings}
+    return Orchestrator(*models, **settings) if are_named else Orchestrator(found.backends, **settings)
 
 
 def kept_config(config: Path | None, *, otherwise: Path | None = None) -> Config:

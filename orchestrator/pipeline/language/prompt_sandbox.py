@@ -5,7 +5,7 @@ What is printed is counted as it comes; `{{ x * n }}` has made its value before 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import TypeGuard
 
@@ -15,9 +15,9 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
+from orchestrator.pipeline.expressions.evaluation import MAX_BITS
 from orchestrator.pipeline.expressions.functions import MAX_TEXT
 
-MAX_BITS = 1_024
 MAX_MADE = 20_000_000  # of what a filter may make, before its result is looked at
 # `format` and `attr` are the doors through which sandboxes of templates were left (CVE-2016-10745, CVE-2025-27516).
 MISSING = ("attr", "format", "map", "xmlattr", "pprint", "random", "urlize")
@@ -52,6 +52,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
 class _Concatenation(NodeTransformer):
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+        """The filter that stands for `a ~ b`; jinja2 finds this method by the name of the node."""
         self.generic_visit(node)
         joined = nodes.Filter(nodes.List(node.nodes), "join", [nodes.Const("")], [], None, None)
         return joined.set_lineno(node.lineno, override=True)
@@ -66,8 +67,8 @@ def _bounded(name: str, make: Callable[..., object]) -> Callable[..., object]:
         if name in GROWING:
             much = _size(str(value) if name == "tojson" else value)
             _check(much * max((_size(each) for each in (*rest, *named.values())), default=1), MAX_MADE)
-        if name == "join":
-            value = list(value)  # type: ignore[call-overload]  # what has no items is told as a TypeError
+        if name == "join" and isinstance(value, Iterable):
+            value = list(value)
             between = len(str(rest[0])) if rest else 0
             _check(sum(len(str(each)) + between for each in value), MAX_TEXT)
         return _within(make(*given[:passed], value, *rest, **named))
