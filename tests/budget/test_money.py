@@ -35,7 +35,17 @@ from orchestrator.storage.account_types import AccountLimits
 from orchestrator.storage.database import Database, open_database
 from orchestrator.storage.quotas import CONCURRENCY, HOLDER_S, Quota, Quotas
 from orchestrator.types import Completion, Usage
-from tests.support.gateway import Running, begin_stream, chunk, completion, delta, reply, running_gateway, settled
+from tests.support.gateway import (
+    Running,
+    begin_stream,
+    chunk,
+    completion,
+    delta,
+    leave_room_in_the_minute,
+    reply,
+    running_gateway,
+    settled,
+)
 
 Q = [{"role": "user", "content": "hi"}]
 
@@ -310,8 +320,7 @@ def test_the_tokens_of_a_minute_hold_for_searches_and_pipelines(tmp_path: Path) 
             return run.post("/v1/pipelines/p/runs", {"inputs": {"question": f"{n}"}}, key=key).status_code
 
         for ask in (search, pipeline):
-            if 60 - time.time() % 60 < 15:
-                time.sleep(60 - time.time() % 60 + 0.1)
+            leave_room_in_the_minute()
             key, counted = run.new_key(limits=AccountLimits(tokens_per_minute=3_000)), 0
             statuses = [ask(key, n) for n in range(12)]
             assert statuses[0] == 200

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from orchestrator.engine.sync import BlockingLoop
+from orchestrator.engine.sync import CLOSE_S, BlockingLoop
 
 SCRIPT = """
     import asyncio, signal, threading, time
@@ -143,6 +143,6 @@ def test_a_stream_that_is_collected_in_the_loops_own_thread_does_not_stop_it(loo
     async def drop() -> str:
         began = time.monotonic()
         held.clear()
-        return "at once" if time.monotonic() - began < 1 else "late"
+        return "at once" if time.monotonic() - began < CLOSE_S / 2 else "late"
 
     assert loop.run(drop()) == "at once"

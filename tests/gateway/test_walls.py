@@ -14,7 +14,7 @@ from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.memory.text.injection_marks import looks_like_instructions
 from orchestrator.storage.account_types import AccountLimits
 from orchestrator.tools.addresses import is_public
-from tests.support.gateway import reply, running_gateway, settled
+from tests.support.gateway import leave_room_in_the_minute, reply, running_gateway, settled
 
 
 async def failing(body: Any, send: Any) -> None:
@@ -118,6 +118,7 @@ def test_a_run_that_is_refused_can_be_looked_up(tmp_path: Path) -> None:
     )
     with running_gateway(tmp_path, pipelines={"p": str(tmp_path / "p.yaml")}) as run:
         key = run.new_key(limits=AccountLimits(requests_per_minute=1))
+        leave_room_in_the_minute()
         assert run.chat(key=key).status_code == 200
         began = run.post("/v1/pipelines/p/runs", {"inputs": {"q": "hi"}, "background": True}, key=key).json()["id"]
         assert settled(lambda: run.get(f"/v1/runs/{began}", key=key).status_code == 200)

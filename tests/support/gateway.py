@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -239,6 +239,22 @@ class Running:
             trust_env=False,
         )
 
+    def leave_once_asked(self, path: str, body: Any, *, key: str | None = None, **headers: str) -> None:
+        """Sends a request, and hangs up without an answer when the provider has been asked for it."""
+        before = len(self.provider.bodies)
+
+        async def leave() -> None:
+            async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+                posting = asyncio.create_task(
+                    client.post(self.url + path, json=body, headers=self._headers(key, headers))
+                )
+                assert await asyncio.to_thread(settled, lambda: len(self.provider.bodies) > before)
+                assert posting.cancel(), "it was answered"
+                with suppress(asyncio.CancelledError):
+                    await posting
+
+        asyncio.run(leave())
+
     def _headers(self, key: str | None, headers: dict[str, str]) -> dict[str, str]:
         shown = {} if key == "" else {"authorization": f"Bearer {self.key if key is None else key}"}
         return {**shown, **{n.replace("_", "-"): v for n, v in headers.items()}}
@@ -252,6 +268,13 @@ def settled(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
             return True
         time.sleep(0.01)
     return condition()
+
+
+def leave_room_in_the_minute(seconds: float = 15.0) -> None:
+    """Where this minute ends within `seconds`, waits for the next: limits of a minute begin anew with it."""
+    left = 60 - time.time() % 60
+    if left < seconds:
+        time.sleep(left + 0.1)
 
 
 @contextmanager
