@@ -5,13 +5,13 @@ Where there is no terminal, a line for each step that has ended.
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.jsontypes import JsonObject
+from orchestrator.pipeline.compiled import without_items
 
 if TYPE_CHECKING:
     from orchestrator.pipeline import Pipeline
@@ -56,7 +56,7 @@ class Tree:
     def event(self, event: Event) -> None:
         """Shows one event of a run in the tree of its steps."""
         path = str(event.detail.get("step", ""))
-        plain = re.sub(r"\[\d+\]", "", path)
+        plain = without_items(path)
         if plain not in self._state:
             return
         if event.kind == "step_started":

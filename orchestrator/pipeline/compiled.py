@@ -5,6 +5,7 @@ Steps with their order, and the pipeline that they stand in.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +24,11 @@ from orchestrator.verifiers.form.bounded_schema import BoundedSchema
 
 if TYPE_CHECKING:
     from orchestrator.verifiers.form.bounded_schema import BoundedSchema
+
+
+def without_items(path: str) -> str:
+    """The path of a step as it stands in the file, without the items of a map: `each.ask` of `each[3].ask`."""
+    return re.sub(r"\[\d+\]", "", path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from orchestrator.config.tools import Input
 from orchestrator.config.yaml_loader import load_located
 from orchestrator.errors import closest
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
-from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node, gathering, ordered, taking
+from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node, gathering, ordered, taking, without_items
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.scope import NameScope
 from orchestrator.pipeline.expressions.templates import guards_of, names_used
@@ -213,16 +213,15 @@ class Loader:
                 self.sources.problem(("tests", index, "inputs"), "E601", f"test '{test.name}': {problem}", key=True)
             for section, names in (("replies", paths), ("tools", list(self.tools))):
                 for name in getattr(test, section):
-                    if re.sub(r"\[\d+\]", "", name) not in names and not (
-                        section == "tools" and name in self.broken_tools
-                    ):
+                    is_broken = section == "tools" and name in self.broken_tools  # told already
+                    if without_items(name) not in names and not is_broken:
                         told = f"test '{test.name}': there is no {'step' if section == 'replies' else 'tool'} '{name}'"
                         self.sources.problem(
                             ("tests", index, section, name), "E202", told, suggestion(name, names), key=True
                         )
             for name, wanted in test.expect.items():
                 self._expected(wanted, ("tests", index, "expect", name), test.name)
-                plain = re.sub(r"\[\d+\]", "", name)
+                plain = without_items(name)
                 if not any(plain == each or plain.startswith(f"{each}.") for each in known):
                     told = f"test '{test.name}': there is nothing called '{name}'"
                     self.sources.problem(

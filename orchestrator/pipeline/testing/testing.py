@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.jsontypes import JsonObject
+from orchestrator.pipeline.compiled import without_items
 from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.execution.result import RunResult
 from orchestrator.pipeline.execution.runtime import Runtime
@@ -79,8 +80,7 @@ async def run_test(
     made = profiles_for(pipeline, profiles)
 
     async def engine_of(path: str) -> Orchestrator:
-        plain = re.sub(r"\[\d+\]", "", path)
-        told = next((name for name in (path, plain) if name in replies), "")
+        told = next((name for name in (path, without_items(path)) if name in replies), "")
         if told not in engines:
             if test.fleet == "configured" and not told and engine is not None:
                 engines[told] = engine()
@@ -177,7 +177,7 @@ def _looked_up(found: RunResult, name: str) -> Any:
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
         path = ".".join(parts[:length])
-        step = next((each for each in found.steps if path in (each.path, re.sub(r"\[\d+\]", "", each.path))), None)
+        step = next((each for each in found.steps if path in (each.path, without_items(each.path))), None)
         if step is not None:
             fields = ".".join(parts[length:])
             return step.status if fields == "status" else _within(step.value, fields)
