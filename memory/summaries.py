@@ -109,7 +109,8 @@ class _Rolling:
         text = self._written("\n".join(notes), records, tokens) if self._writer is not None and records else ""
         way = ways[0] if text or self._writer is None else ways[1]
         made = Summary(level, session, text or extract(records, tokens), ids, way, tokens)
-        self.new.append(made)
+        if ids:  # of nothing there is nothing to keep
+            self.new.append(made)
         return made
 
     def _written(self, notes: str, records: Sequence[Record], tokens: int) -> str:

@@ -535,6 +535,8 @@ class SqlStore(ABC):
 
     def save_summaries(self, scope: Scope, new: Sequence[Summary], replaced: Sequence[int]) -> bool:
         """Stores summaries in place of others. False, with nothing stored, if a record that they rest on is gone."""
+        if not new and not replaced:
+            return True
         with self._transaction():
             locked = self._locked_scope(scope, create=True)
             assert locked is not None

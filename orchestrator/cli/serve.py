@@ -60,6 +60,10 @@ def command(
     from orchestrator.gateway.serve import Address, prepared, run
 
     address = Address(host, port, workers, tls_cert, tls_key, behind_proxy)
+    if engine == "ray":  # what it needs is told before the first keys are made
+        from orchestrator.scale.ray_serve import check as check_ray
+
+        check_ray(prepared(address, config, database, only_checks=True), cluster)
     served = prepared(address, config, database, only_checks=check)
     if as_json:
         click.echo(json.dumps(served.as_dict()))

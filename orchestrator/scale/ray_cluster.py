@@ -39,7 +39,7 @@ def connect_ray(address: str | None, *, environment: Mapping[str, str] | None = 
     ray = ray_module()
     if ray.is_initialized():
         return ray
-    _check_reachable(address)
+    check_reachable(address)
     passed = {name: value for name, value in os.environ.items() if name.endswith(PASSED_ON)}
     variables = {**passed, **(environment or {})}
     try:
@@ -56,7 +56,7 @@ def connect_ray(address: str | None, *, environment: Mapping[str, str] | None = 
     return ray
 
 
-def _check_reachable(address: str | None) -> None:
+def check_reachable(address: str | None) -> None:
     """Raises `ConfigError` where nobody listens: Ray itself would try for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():

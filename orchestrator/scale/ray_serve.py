@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError
-from orchestrator.scale.ray_cluster import connect_ray
+from orchestrator.scale.ray_cluster import check_reachable, connect_ray, ray_module
 
 if TYPE_CHECKING:
     from orchestrator.gateway.app import Gateway
@@ -42,16 +42,26 @@ def build_gateway() -> Gateway:
     return application()
 
 
-def start(served: PreparedGateway, scaling: RayScaling, *, address: str | None = None) -> None:
-    """Serves on the cluster at `address`, and returns once it does.
+def check(served: PreparedGateway, address: str | None) -> None:
+    """Raises `ConfigError` where the state would not be shared, Ray is not installed, or nobody listens at `address`.
 
-    Raises `ConfigError` where Ray is not installed or not there, and where the state would not be shared.
+    Nothing is started or made by it.
     """
     if not served.database.startswith("postgres"):
         raise ConfigError(
             "replicas on Ray share keys, budgets and records in PostgreSQL",
             remedy="Give --database postgresql://... or gateway.database",
         )
+    ray_module()
+    check_reachable(address)
+
+
+def start(served: PreparedGateway, scaling: RayScaling, *, address: str | None = None) -> None:
+    """Serves on the cluster at `address`, and returns once it does.
+
+    Raises `ConfigError` where Ray is not installed or not there, and where the state would not be shared.
+    """
+    check(served, address)
     connect_ray(address, environment=served.environment())
     from ray import serve
 

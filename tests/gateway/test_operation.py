@@ -633,6 +633,19 @@ def test_a_check_changes_nothing_and_a_port_in_use_is_told(tmp_path: Path) -> No
     assert database.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("options", [(), ("--check",)])
+def test_what_replicas_on_ray_lack_is_told_before_keys_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(main, ["serve", "--engine", "ray", "--port", "0", "--database", "g.db", *options])
+    assert refused.exit_code == 2
+    assert refused.stdout == ""
+    assert "share keys, budgets and records in PostgreSQL" in refused.stderr
+    assert "serves" not in refused.stderr
+    assert not Path("g.db").exists()
+
+
 def test_log_lines_tell_when_and_how_grave(capsys: pytest.CaptureFixture[str]) -> None:
     import json
     import logging

@@ -49,6 +49,8 @@ def test_a_session_has_a_summary_of_its_own(memory: Memory) -> None:
     assert set(cited_in(summary.text)) <= of_session
     assert memory.summarize("a", session="unknown").text == ""
     assert memory.summarize("empty").text == ""
+    assert memory.scopes() == ["a"]  # a name that was mistyped is no scope afterwards
+    assert all(each.sources for each in memory.summaries("a"))
 
 
 def test_what_has_not_changed_is_not_made_again(memory: Memory) -> None:
