@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -84,7 +85,8 @@ def test_calls_go_where_the_metrics_tell_of_less_load() -> None:
     async def run(urls: list[str]) -> None:
         backend = backend_of(urls)
         await backend.chat(asked("one"))
-        await asyncio.sleep(0.3)  # the first reports come in
+        while any(math.isinf(replica.told_s) for replica in backend.upstream.replicas.all):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # until the first reports are in
         before = len(busy.bodies)
         for number in range(20):
             await backend.chat(asked(f"question {number}"))

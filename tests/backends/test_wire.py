@@ -214,21 +214,22 @@ def test_a_fast_server_waits_for_a_slow_reader() -> None:
 
 
 def test_a_cancelled_call_closes_its_connection() -> None:
-    ended = asyncio.Event()
+    began, ended = asyncio.Event(), asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
+        began.set()
         await reader.read()
         ended.set()
 
     async def work(wire: HttpTransport) -> None:
         async with server(talk) as (url, _):
             task = asyncio.create_task(ask(wire, url))
-            await asyncio.sleep(0.05)
+            await asyncio.wait_for(began.wait(), 20)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            await asyncio.wait_for(ended.wait(), 5)
+            await asyncio.wait_for(ended.wait(), 20)
 
     run(work)
 

@@ -489,17 +489,24 @@ def test_what_runs_when_the_configuration_changes_ends_as_it_began(tmp_path: Pat
 
 
 def test_too_much_at_once_is_told_to_come_again(tmp_path: Path) -> None:
+    was_refused = threading.Event()
+
     async def play(body: dict[str, Any], send: Send) -> None:
-        await asyncio.sleep(0.5)
+        await asyncio.to_thread(was_refused.wait, 20)  # so that the first two are under way till then
         await reply(send, 200, completion())
 
     with running_gateway(tmp_path, play, gateway={"max_in_flight": 2}) as gateway:
         answers: list[httpx.Response] = []
-        threads = [threading.Thread(target=lambda: answers.append(gateway.chat())) for _ in range(6)]
+
+        def ask_it() -> None:
+            answers.append(gateway.chat())
+            was_refused.set()
+
+        threads = [threading.Thread(target=ask_it) for _ in range(6)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         refused = [answer for answer in answers if answer.status_code == 503]
         assert len(refused) >= 1
         assert sum(answer.status_code == 200 for answer in answers) >= 2

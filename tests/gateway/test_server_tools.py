@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.gateway.test_tools_searched import events
@@ -221,10 +222,13 @@ def test_a_client_that_tries_again_has_no_effect_twice(acting: Any) -> None:
 
 def test_a_run_that_goes_on_elsewhere_is_a_conflict(tmp_path: Path) -> None:
     import asyncio
+    import threading
     from concurrent.futures import ThreadPoolExecutor
 
+    was_refused = threading.Event()
+
     async def slow(body: dict[str, Any], send: Send) -> None:
-        await asyncio.sleep(0.6)
+        await asyncio.to_thread(was_refused.wait, 20)
         await play(body, send)
 
     file = f"sqlite:{tmp_path / 'shop.db'}"
@@ -235,8 +239,14 @@ def test_a_run_that_goes_on_elsewhere_is_a_conflict(tmp_path: Path) -> None:
     with running_gateway(tmp_path, slow, tools=tools, gateway={"tools": {"first": ["state"]}}) as gateway:
         ask = {"model": "small", "messages": [{"role": "user", "content": "state?"}], "orchestrator": {"tools": True}}
         headers = {"idempotency-key": "k"}
+
+        def sent(_: int) -> httpx.Response:
+            answer = gateway.post("/v1/chat/completions", ask, **headers)
+            was_refused.set()  # the other one is held until then
+            return answer
+
         with ThreadPoolExecutor(2) as pool:
-            found = list(pool.map(lambda _: gateway.post("/v1/chat/completions", ask, **headers), range(2)))
+            found = list(pool.map(sent, range(2)))
         assert sorted(each.status_code for each in found) == [200, 409]
         refused = next(each for each in found if each.status_code == 409)
         assert refused.json()["error"]["code"] == "run_in_use"

@@ -358,10 +358,22 @@ def test_too_many_tokens_for_one_minute_are_refused_for_good(gateway: Running) -
 
 
 def test_no_more_at_once_than_allowed(tmp_path: Path) -> None:
-    with running_gateway(tmp_path, _slow) as gateway:
+    was_refused = threading.Event()
+
+    async def held(body: dict[str, Any], send: Send) -> None:
+        await asyncio.to_thread(was_refused.wait, 20)
+        await reply(send, 200, completion())
+
+    with running_gateway(tmp_path, held) as gateway:
         key = gateway.new_key(limits=AccountLimits(concurrency=2))
+
+        def ask(_: int) -> int:
+            status = gateway.chat(key=key, max_tokens=10).status_code
+            was_refused.set()
+            return status
+
         with ThreadPoolExecutor(8) as pool:
-            statuses = list(pool.map(lambda _: gateway.chat(key=key, max_tokens=10).status_code, range(8)))
+            statuses = list(pool.map(ask, range(8)))
         assert statuses.count(200) >= 2
         assert statuses.count(429) >= 1
         assert gateway.chat(key=key, max_tokens=10).status_code == 200  # what ended gave its place back

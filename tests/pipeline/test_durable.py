@@ -168,16 +168,18 @@ def test_a_run_is_cancelled_from_elsewhere_and_goes_on_later(database: Database,
 
 def test_one_process_works_on_a_run_at_a_time(tmp_path: Path) -> None:
     pipeline = load(tmp_path, "steps: {a: {ask: m, prompt: x}}\noutput: '${a.text}'\n")
+    model = Model(seconds=1.5)
+    model.began = asyncio.Event()
 
     async def go() -> None:
         runs = Runs(SqliteDatabase(tmp_path / "runs.db"))
         async with (
-            Orchestrator({"m": Model(seconds=0.5)}) as engine,
+            Orchestrator({"m": model}) as engine,
             Runtime(engine, runs=runs) as one,
             Runtime(engine, runs=runs) as other,
         ):
             running = asyncio.ensure_future(pipeline.run({}, host=one, id="run_1"))
-            await asyncio.sleep(0.2)
+            await model.began.wait()
             with pytest.raises(ConfigError, match="another process works on the run run_1"):
                 await pipeline.resume("run_1", host=other)
             assert (await running).output == "ok"
