@@ -235,10 +235,13 @@ async def connect(
             parsed = parsed.model_copy(update={"memory": memory_config(chosen, memory_path)})
         return Orchestrator.from_config(parsed, **settings)
     found = await fleet_at_hand()
-    are_named = all("/" in name for name in models) and not found.backends.keys() >= set(models)
-    origin = "the models that were named" if are_named else found.origin
+    without_provider = {name.rpartition("/")[2] for name in found.backends}  # told by the fleet: did you mean ...
+    are_found = without_provider.union(found.backends).issuperset(models)
+    origin = found.origin if are_found else "the models that were named"
     settings = {"memory": memory_path or MEMORY_PATH, "origin": origin, **settings}
-    return Orchestrator(*models, **settings) if are_named else Orchestrator(found.backends, **settings)
+    if are_found:
+        return Orchestrator(found.backends, **settings)
+    return Orchestrator(*(found.backends.get(name, name) for name in dict.fromkeys(models)), **settings)
 
 
 def kept_config(config: Path | None, *, otherwise: Path | None = None) -> Config:

@@ -202,7 +202,8 @@ def check_prices(
                 whole = model if isinstance(model, str) else model.name
                 raise ConfigError(
                     f"the price of {whole} is unknown, so under a budget of money it could never be asked",
-                    remedy=f"State it: Model({whole!r}, input_usd_per_mtok=..., output_usd_per_mtok=...)",
+                    remedy=f"State it in a configuration, or Model({whole!r}, input_usd_per_mtok=..., "
+                    "output_usd_per_mtok=...); 0 for a server of your own",
                 )
 
 

@@ -226,7 +226,9 @@ def split_name(name: str) -> tuple[str, str]:
     if name in ALONE:
         return name, name
     if "://" in name:
-        raise UnknownModel(f"{name!r} is an address", remedy=f"Write Model('compatible/NAME', base_url={name!r})")
+        stated = f"{{provider: compatible, model: NAME, base_url: {name}}}"
+        remedy = f"In a configuration: {stated}; in Python: Model('compatible/NAME', base_url={name!r})"
+        raise UnknownModel(f"{name!r} is an address", remedy=remedy)
     provider, slash, model = name.strip().partition("/")
     providers = (*PROVIDER_NAMES, *plugin_names(BACKENDS))
     if not name.strip():
@@ -236,7 +238,7 @@ def split_name(name: str) -> tuple[str, str]:
             raise UnknownModel(f"{name!r} names no model", remedy=f'Write "{provider}/MODEL"')
         if provider.partition(":")[0] in providers:
             raise UnknownModel(f"{name!r} names no provider", remedy=f"Did you mean {provider.replace(':', '/', 1)!r}?")
-        offering = _providers_of(provider)
+        offering = _providers_of(provider) or closest(provider, ALONE)
         guess = f"Did you mean {offering!r}?" if offering else 'Write "provider/model", for example "openai/gpt-5-mini"'
         raise UnknownModel(f"{name!r} names no provider", remedy=guess)
     if provider not in providers:

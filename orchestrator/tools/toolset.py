@@ -61,7 +61,7 @@ class ToolSet:
             if catalog is None:
                 raise ConfigError(
                     f"there is no tool {self._later[0]!r}: this fleet was not made from a configuration with tools",
-                    remedy="Pass a function, or Orchestrator.from_config with tools:",
+                    remedy="State it under `tools:` of the configuration, or in Python pass a function",
                 )
             catalog.require(self._later)
 
