@@ -140,6 +140,11 @@ class Orchestrator(ConversationMethods, RoutingMethods, MemoryMethods, OldMethod
         return self._search.value_usd
 
     @property
+    def max_tokens(self) -> int:
+        """The longest answer in tokens, unless a query says otherwise."""
+        return self._planner.defaults.max_tokens
+
+    @property
     def has_observers(self) -> bool:
         """Whether answers are kept in a log, learned from or audited."""
         return self._executor.online is not None or self._executor.audits is not None

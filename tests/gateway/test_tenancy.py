@@ -15,6 +15,7 @@ import pytest
 
 from orchestrator.storage.account_types import AccountLimits, NewKey
 from tests.support.gateway import (
+    Provider,
     Running,
     Send,
     begin_stream,
@@ -24,7 +25,9 @@ from tests.support.gateway import (
     leave_room_in_the_minute,
     reply,
     running_gateway,
+    served,
     settled,
+    usual,
 )
 
 
@@ -546,3 +549,25 @@ def test_prefixes_of_others_are_kept_apart_where_a_server_can(tmp_path: Path) ->
                 len({*(sent["cache_salt"] for sent in gateway.provider.bodies[-2:]), "mine", *found[0], *found[1]}) == 5
             )
             assert salts(ours, model="llamacpp") == {""}
+
+
+DEAR = {"input_usd_per_mtok": 2.5, "output_usd_per_mtok": 10.0}
+
+
+@pytest.mark.parametrize("model", ["dear", "auto"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_states_no_length_gets_one_that_the_money_pays(tmp_path: Path, model: str, stream: bool) -> None:
+    provider = Provider(usual)
+    with served(provider) as upstream:
+        dear = {"provider": "compatible", "base_url": f"{upstream}/v1", "model": "upstream", "skill": 0.95, **DEAR}
+        with running_gateway(tmp_path, models={"dear": dear}, budget={"usd": 0.05}) as gateway:
+            answered = gateway.chat("Hello", model=model, stream=stream)
+            assert answered.status_code == 200, answered.text
+            # 0.05 USD pay for fewer than the 8,192 tokens of the model's longest answer.
+            assert 4_500 < provider.bodies[-1]["max_tokens"] < 5_000
+            assert gateway.chat("Hello", model=model, stream=stream, max_tokens=8_192).status_code == 402
+            poor = gateway.new_key(limits=AccountLimits(usd=0.02))
+            assert gateway.chat("Hello", model=model, stream=stream, key=poor).status_code == 200
+            assert 1_024 < provider.bodies[-1]["max_tokens"] < 2_000
+            poorer = gateway.new_key(limits=AccountLimits(usd=0.005))  # not even `max_tokens` of the configuration
+            assert gateway.chat("Hello", model=model, stream=stream, key=poorer).status_code == 402

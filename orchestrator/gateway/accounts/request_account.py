@@ -102,6 +102,11 @@ class RequestAccount:
         self._requests = 0  # however often it is tried, it is one request
         self._held_nano, self._held_tokens = nano, tokens
 
+    def left_for_a_call(self, within: Budget) -> Budget:
+        """What one more call may use: of the request's own budget, and of the money of its accounts."""
+        nano = self.left_nano()
+        return self._left_of(within) & Budget(usd=None if nano is None else max(from_nano(nano), 0.0))
+
     def _left_of(self, budget: Budget) -> Budget:
         """What earlier attempts of this request have left of its own budget."""
         served = self.served

@@ -400,9 +400,8 @@ class Completions:
         asked, profile = job.asked, self._backend(model).profile
         prompt, most = asked.worst_prompt_tokens(), asked.max_tokens
         is_bounded = job.tab.has_limits or job.budget.usd is not None or job.budget.tokens is not None
-        if most is None and is_bounded:  # nobody writes more than the window leaves beside the prompt
-            room = profile.context_tokens - asked.prompt_tokens(self._family(model))
-            most = max(min(profile.max_output_tokens, room), MIN_OUTPUT_TOKENS)
+        if most is None and is_bounded:
+            most = self._longest(job, model, prompt, relay.most_calls)
             body = {**body, "max_completion_tokens": most}
         if relay.keeps_prefixes_apart:  # one tenant's prompts must not be guessed by the time that another's take
             stated = body.get("cache_salt")
@@ -417,6 +416,25 @@ class Completions:
             None if worst is None else worst * times, (prompt + output) * times, within=job.budget, calls=times
         )
         return await relay.chat(body, timeout_s=max(job.left_s, 0.001))
+
+    def _longest(self, job: ChatJob, model: str, prompt: int, calls: int) -> int:
+        """How long an answer may get, in tokens, whose length the caller leaves open, where money or tokens are limited.
+
+        As long as the model writes, and the window and what is left of the limits allow; where they would allow less
+        than `max_tokens` of the configuration, that many, so that the call is refused.
+        """
+        profile = self._backend(model).profile
+        room = profile.context_tokens - job.asked.prompt_tokens(self._family(model))
+        longest = max(min(profile.max_output_tokens, room), MIN_OUTPUT_TOKENS)
+        left, several = job.tab.left_for_a_call(job.budget), calls * job.asked.several
+        fits = longest
+        reading, all_of_it = profile.worst_usd(prompt, 0), profile.worst_usd(prompt, longest)
+        if left.usd is not None and reading is not None and all_of_it is not None and all_of_it > reading:
+            paid = (left.usd - calls * reading) / several * longest / (all_of_it - reading)
+            fits = min(fits, math.floor(paid) - 1)  # one less: sums of money are rounded up
+        if left.tokens is not None:
+            fits = min(fits, (left.tokens - calls * prompt) // several)
+        return max(fits, min(longest, self.engine.max_tokens))
 
     async def _local(self, job: ChatJob, model: str) -> bytes:
         """An answer of a backend in this process: a calculator, or from memory."""
