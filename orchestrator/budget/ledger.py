@@ -13,6 +13,10 @@ from orchestrator.budget.limits import Budget
 from orchestrator.budget.money import from_nano, to_nano
 from orchestrator.errors import BackendError, BudgetExceeded
 
+PRICE_REMEDY = (
+    "State its prices (input_usd_per_mtok, output_usd_per_mtok: 0 for a server of your own), or lift the money limit"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
@@ -103,8 +107,7 @@ class Ledger:
                 raise BudgetExceeded(
                     "the price of this model is unknown",
                     limit="usd",
-                    remedy="State its prices (input_usd_per_mtok, output_usd_per_mtok: 0 for a server of your own), or "
-                    "lift the money limit",
+                    remedy=PRICE_REMEDY,
                     is_price_unknown=True,
                 )
             nano = asked or 0

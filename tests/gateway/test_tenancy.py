@@ -342,6 +342,15 @@ def test_a_model_without_a_known_price_is_refused_under_a_budget(tmp_path: Path)
         assert "price" in gateway.chat(model="free", key=key).json()["error"]["message"]
 
 
+def test_a_model_without_a_price_is_told_to_need_one_under_a_budget_of_the_request(tmp_path: Path) -> None:
+    free = {"provider": "compatible", "base_url": "http://127.0.0.1:1/v1"}
+    with running_gateway(tmp_path, models={"free": free}, budget={"usd": 0.05}) as gateway:
+        refused = gateway.chat(model="free")
+        assert refused.status_code == 402
+        assert "State its prices (input_usd_per_mtok" in refused.json()["error"]["message"]
+        assert "fewer tokens" not in refused.json()["error"]["message"]
+
+
 def test_limits_of_a_minute_and_their_headers(gateway: Running) -> None:
     key = gateway.new_key(limits=AccountLimits(requests_per_minute=3, tokens_per_minute=100_000))
     leave_room_in_the_minute()

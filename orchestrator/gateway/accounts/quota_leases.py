@@ -20,6 +20,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from orchestrator.budget import from_nano, to_nano
+from orchestrator.budget.ledger import PRICE_REMEDY
 from orchestrator.errors import OrchestratorError, StorageError
 from orchestrator.storage.account_types import AccountLimits
 from orchestrator.storage.quotas import CONCURRENCY, Booking, Buried, Quota, Quotas
@@ -230,7 +231,7 @@ class Limiter:
                         f"the price of this model is unknown, and the {account.what} has a budget",
                         kind=USD,
                         retry_after_s=None,
-                        remedy="State its prices in the configuration",
+                        remedy=PRICE_REMEDY,
                     )
                 if usd_nano:
                     parts.append((self._lease_of(account, USD, period_of(limits.period, now), account.nano), usd_nano))

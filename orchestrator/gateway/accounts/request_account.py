@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from orchestrator.budget import Budget, Ledger, from_nano, to_nano
+from orchestrator.budget.ledger import PRICE_REMEDY
 from orchestrator.errors import BackendError, BudgetExceeded, StorageError
 from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.quota_leases import (
@@ -271,14 +272,20 @@ def settled_usage(ledger: Ledger) -> Usage:
 
 
 def _check(usd: float | None, tokens: int, budget: Budget) -> None:
-    told = ""
-    if budget.usd is not None and (usd is None or usd > budget.usd):
-        may = "the price of this model is unknown" if usd is None else f"this call may cost {usd:.6f} USD"
-        told = f"{may}, and the budget of the request is {budget.usd:.6f} USD"
+    told, remedy = "", "Raise it, or ask for fewer tokens"
+    if budget.usd is not None and usd is None:
+        told, remedy = f"the price of this model is unknown, and {_of_request(budget.usd)}", PRICE_REMEDY
+    elif budget.usd is not None and usd is not None and usd > budget.usd:
+        told = f"this call may cost {usd:.6f} USD, and {_of_request(budget.usd)}"
     elif budget.tokens is not None and tokens > budget.tokens:
         told = f"this call may use {tokens:,} tokens, and the budget of the request is {budget.tokens:,}"
     elif budget.calls == 0:
         told = "the budget of the request allows no call"
     if told:
-        told = f"{told}. Raise it, or ask for fewer tokens"
-        raise GatewayError(402, told, code="insufficient_quota", kind="insufficient_quota", should_retry=False)
+        raise GatewayError(
+            402, f"{told}. {remedy}", code="insufficient_quota", kind="insufficient_quota", should_retry=False
+        )
+
+
+def _of_request(usd: float) -> str:
+    return f"the budget of the request is {usd:.6f} USD"

@@ -418,7 +418,7 @@ class Completions:
         return await relay.chat(body, timeout_s=max(job.left_s, 0.001))
 
     def _longest(self, job: ChatJob, model: str, prompt: int, calls: int) -> int:
-        """How long an answer may get, in tokens, whose length the caller leaves open, where money or tokens are limited.
+        """How many tokens an answer may have whose length the caller leaves open, where money or tokens are limited.
 
         As long as the model writes, and the window and what is left of the limits allow; where they would allow less
         than `max_tokens` of the configuration, that many, so that the call is refused.
