@@ -43,14 +43,16 @@ def command(examples: Path, price: float, usd: float, out: Path, config: Path | 
     EXAMPLES is a file of JSON lines: {"question": "What is 6 * 7?", "answer": "42"}, with answers that can be compared:
     a number, a choice, a date, a name. Thirty are needed, three hundred are good. Every model is asked every question
     once; what is kept counts for questions of the same kind. Name the file under `search:` in orchestrator.yaml to use
-    it.
+    it. Needs the extra `train`.
     """
 
     async def job(orchestrator: Orchestrator) -> None:
         from orchestrator.errors import ConfigError
         from orchestrator.offline.grading import grade_fleet, models_to_grade, read_examples
+        from orchestrator.packages import need_packages
         from orchestrator.search import calibrate
 
+        need_packages("calibrating a search", "train", ["scipy"])
         if not (0 < price < math.inf and 0 < usd < math.inf):
             message = f"prices must be numbers of USD above 0, not --price {price:g} --usd {usd:g}"
             raise ConfigError(message, remedy="--price 0.001 --usd 2")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,11 +56,11 @@ def command(
     orchestrator.yaml.
     """
     from orchestrator.errors import ConfigError
+    from orchestrator.packages import need_packages
     from orchestrator.router.learning.report import html_report, judge
     from orchestrator.router.learning.train import train
 
-    if find_spec("scipy") is None:
-        raise ConfigError("training needs scipy", remedy="pip install 'compound-orchestrator[train]'")
+    need_packages("training", "train", ["scipy"])
     found = read_outcomes(logs)
     outcomes, unlabelled = found.outcomes, found.unlabelled
     if not outcomes:

@@ -85,13 +85,15 @@ def command(
     EXAMPLES are answers that every model gave, graded: {"query", "outcomes": {MODEL: {"score", "answer"}}} a line; no
     model is asked then. Or questions with right answers, {"question", "answer"}: every model is asked each of them
     once, for at most --usd. Three hundred are good. The router, the policy of the search, thresholds and the models
-    offered are tried, each made from some of the questions and tested on the others. Exit code 1 where nothing is
-    promoted.
+    offered are tried, each made from some of the questions and tested on the others. Needs the extra `train`. Exit
+    code 1 where nothing is promoted.
     """
     from orchestrator.config.models import load_config
+    from orchestrator.packages import need_packages
     from orchestrator.tuning.tune import check_config, tune
     from orchestrator.tuning.write import write_tuned
 
+    need_packages("tuning", "train", ["scipy"])
     present = load_config(config)
     check_config(present)
     answers = _answers(present, examples, usd)

@@ -50,12 +50,9 @@ def command(context: click.Context, config: Path | None, traces: str | None, run
 
 def check_pages() -> None:
     """What pages are built on comes with an extra."""
-    from importlib.util import find_spec
+    from orchestrator.packages import need_packages
 
-    from orchestrator.errors import ConfigError
-
-    if find_spec("starlette") is None:
-        raise ConfigError("the dashboard needs starlette", remedy="pip install 'compound-orchestrator[ui]'")
+    need_packages("the dashboard", "ui", ["starlette"])
 
 
 def local_host(config: Path | None, traces: str | None, runs_at: str) -> LocalDashboardHost:

@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from orchestrator.config.distill_job import DistillJob, SourceConfig
@@ -35,6 +34,7 @@ from orchestrator.distill.teach import (
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonObject
+from orchestrator.packages import need_packages
 from orchestrator.storage import DecisionLog
 from orchestrator.storage.student_log import State, StudentLog, StudentVersion
 from orchestrator.students import (
@@ -286,17 +286,10 @@ async def run_job(
 
 def check_job(job: DistillJob) -> None:
     """What can be known to be wrong before anything is paid. Raises `ConfigError`."""
-    needed = {"sklearn": "scikit-learn", "scipy": "scipy"} if job.task.kind != "generation" else {}
-    if job.filter.near_duplicates is not None:
-        needed["datasketch"] = "datasketch"
-    if "parquet" in job.export.formats:
-        needed["pyarrow"] = "pyarrow"
-    missing = [package for module, package in needed.items() if find_spec(module) is None]
-    if missing:
-        raise ConfigError(
-            f"the job needs {', '.join(missing)}",
-            remedy="pip install 'compound-orchestrator[train]', or leave out what needs them",
-        )
+    needed = ["sklearn", "scipy"] if job.task.kind != "generation" else []
+    needed += ["datasketch"] if job.filter.near_duplicates is not None else []
+    needed += ["pyarrow"] if "parquet" in job.export.formats else []
+    need_packages("the job", "train", needed, otherwise=", or leave out what needs them")
     for name in job.filter.evaluation:
         next(iter(read_table(job.folder / name, job.filter.evaluation_text)), None)
     if job.promise.against == "gold" and not any(source.gold for source in job.collect):

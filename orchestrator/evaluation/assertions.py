@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -48,17 +48,26 @@ async def grade(case: Case, answer: Answer, judge: Judge | None = None) -> Answe
         undecided = holds or any(same.verdict == "unknown" for same in found_same)
         told = "cannot tell whether it says" if undecided else "not"
         failed.append(f"{told} {' or '.join(case.targets)}"[:120])
-    for each in case.assertions:
-        if each.kind == RUBRIC:
-            assert judge is not None, "a suite with rubrics names its judge"
-            least = LEAST_JUDGED if each.threshold is None else each.threshold
-            holds = await judge(case.question, answer.text, str(each.value), least)
-        else:
-            found = KINDS[each.kind](answer, each)
-            holds = found if isinstance(found, bool) else await found
-        if holds == each.negated:
-            failed.append(str(each))
+    counted = [each for each in case.assertions if each.weight > 0]
+    missed = [each for each in counted if await _holds(case, answer, each, judge) == each.negated]
+    if case.threshold is None or _share(counted, missed) < case.threshold:
+        failed += map(str, missed)
     return AnswerGrade(not failed, "; ".join(failed), undecided)
+
+
+async def _holds(case: Case, answer: Answer, asked: Assertion, judge: Judge | None) -> bool:
+    if asked.kind == RUBRIC:
+        assert judge is not None, "a suite with rubrics names its judge"
+        least = LEAST_JUDGED if asked.threshold is None else asked.threshold
+        return await judge(case.question, answer.text, str(asked.value), least)
+    found = KINDS[asked.kind](answer, asked)
+    return found if isinstance(found, bool) else await found
+
+
+def _share(counted: Sequence[Assertion], missed: Sequence[Assertion]) -> float:
+    """What of the weight of all assertions those have that hold, in [0, 1]."""
+    weight = sum(each.weight for each in counted)
+    return 1.0 - sum(each.weight for each in missed) / weight if weight else 1.0
 
 
 def _texts(value: JsonValue) -> list[str]:

@@ -18,6 +18,8 @@ class Assertion:
     value: JsonValue = None
     threshold: float | None = None
     negated: bool = False
+    weight: float = 1.0
+    """How much it counts beside the others, where a part of them will do; one of no weight fails nothing."""
 
     def __str__(self) -> str:
         """As it is told where an answer fails it."""
@@ -30,7 +32,7 @@ class Case:
     """An example.
 
     `messages` is a conversation in OpenAI's form whose last message is the user's. `targets` are right answers, any of
-    which will do; `assertions` must all hold.
+    which will do; `assertions` must all hold, or of their weight the share `threshold`.
     """
 
     id: str
@@ -39,6 +41,7 @@ class Case:
     assertions: tuple[Assertion, ...] = ()
     scope: str | None = None
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+    threshold: float | None = None
 
     @property
     def question(self) -> str:

@@ -8,16 +8,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.batch.rows import KINDS, read_rows
 from orchestrator.config.yaml_loader import load_located
 from orchestrator.errors import ConfigError, InvalidArgument
-from orchestrator.evaluation.assertions import NAMES, check_assertion
+from orchestrator.evaluation.assertions import NAMES, RUBRIC, check_assertion
 from orchestrator.evaluation.case import Assertion, Case
+from orchestrator.evaluation.promptfoo import promptfoo_rows, read_promptfoo
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 
 QUESTIONS = ("question", "query", "input", "prompt", "messages")
@@ -25,6 +28,9 @@ TARGETS = ("answer", "target", "expected", "ground_truth", "gold", "ideal", "ref
 VARIABLE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 COLUMN_OF_EXPECTED = re.compile(r"__expected\d*")
+ELSEWHERE = ("javascript", "fn", "eval", "python", "ruby", "webhook", "similar", "factuality", "file")
+OTHER_NAMES = {"grade": RUBRIC, **dict(zip(ELSEWHERE, ELSEWHERE, strict=True))}
+"""What promptfoo takes for an assertion in a cell, before a colon; here it is known, or refused, and no answer."""
 SHORT_ASSERTION = re.compile(r"(not-)?([a-z][a-z-]*)(?:\(([\d.]+)\))?(?::\s*(.*))?", re.DOTALL)
 
 
@@ -69,7 +75,7 @@ def _rows(path: Path) -> Iterator[tuple[object, str, str]]:
                 yield row, f"{path}: example {number}", str(number)
             return
     for read in read_rows(path, id_column=""):  # a sample may have an id while its neighbour has none
-        where = f"{path}:{read.number}"
+        where = f"{path}: row {read.number}"
         if read.mistake:
             raise ConfigError(f"{where}: {read.mistake}", remedy="Mend the row, or take it out")
         yield dict(read.values), where, read.id
@@ -88,20 +94,12 @@ def holds_examples(path: Path) -> bool:
 
 def _promptfoo(path: Path, prompt: str | None) -> Iterator[Case]:
     """`tests` of a promptfooconfig, or a list of tests alone."""
-    stated = load_located(_text(path), str(path)).value
-    defaults: list[Any] = []
-    if isinstance(stated, dict):
-        first = next(iter(stated.get("prompts") or ()), None)
-        prompt = prompt or (first if isinstance(first, str) else None)
-        shared = stated.get("defaultTest")
-        defaults = list(shared.get("assert") or ()) if isinstance(shared, dict) else []
-        stated = stated.get("tests")
-        if isinstance(stated, str):
-            yield from _cases(path.parent / stated.removeprefix("file://"), prompt)
-            return
-    for number, row in enumerate(_list(path, stated), 1):
-        merged = {**row, "assert": [*(row.get("assert") or ()), *defaults]} if isinstance(row, dict) else row
-        yield _case(merged, f"{path}: test {number}", str(number), prompt)
+    found = read_promptfoo(path, load_located(_text(path), str(path)).value, prompt=prompt)
+    if isinstance(found.tests, str):
+        yield from _cases(path.parent / found.tests.removeprefix("file://"), found.prompt)
+        return
+    for row, where, name in promptfoo_rows(_list(path, found.tests), found.defaults, path):
+        yield _case(row, where, name, found.prompt)
 
 
 def _list(path: Path, stated: JsonValue) -> list[Any]:
@@ -142,7 +140,16 @@ def _case(row: object, where: str, name: str, prompt: str | None) -> Case:
         assertions,
         scope if isinstance(scope, str) else None,
         dict(metadata) if isinstance(metadata, Mapping) else {},
+        _number(row.get("threshold"), "the threshold", where) if assertions else None,
     )
+
+
+def _number(stated: JsonValue, what: str, where: str) -> float | None:
+    if stated is None:
+        return None
+    if isinstance(stated, bool) or not isinstance(stated, int | float) or not 0 <= stated < math.inf:
+        raise ConfigError(f"{where}: {what} is {stated!r}", remedy="Write a number of at least 0")
+    return float(stated)
 
 
 def _messages(variables: JsonMapping, where: str, prompt: str | None) -> tuple[JsonObject, ...]:
@@ -192,10 +199,10 @@ def _assertions(row: JsonMapping, where: str) -> tuple[Assertion, ...]:
     for one in stated:
         if isinstance(one, Mapping):
             kind = str(one.get("type", ""))
-            threshold = one.get("threshold")
-            if isinstance(threshold, bool) or not isinstance(threshold, int | float | None):
-                raise ConfigError(f"{where}: the threshold of {kind} is {threshold!r}", remedy="Write a number")
-            found.append(_assertion(kind, one.get("value"), threshold, where))
+            threshold = _number(one.get("threshold"), f"the threshold of {kind}", where)
+            weight = _number(one.get("weight"), f"the weight of {kind}", where)
+            made = _assertion(kind, one.get("value"), threshold, where)
+            found.append(made if weight is None else replace(made, weight=weight))
         else:
             found.append(_short(str(one), where))
     return tuple(found)
@@ -204,16 +211,19 @@ def _assertions(row: JsonMapping, where: str) -> tuple[Assertion, ...]:
 def _short(text: str, where: str) -> Assertion:
     """An assertion in a cell of a table: `contains: Paris`, `similar(0.8): ...`, or the very answer."""
     parts = SHORT_ASSERTION.fullmatch(text)
-    if parts is None or parts[2] not in NAMES:
+    kind = parts[2] if parts is not None else ""
+    if parts is None or (kind not in NAMES and (kind not in OTHER_NAMES or parts[4] is None)):
         return Assertion("equals", text)
     threshold = float(parts[3]) if parts[3] else None
-    return _assertion(f"{parts[1] or ''}{parts[2]}", parts[4], threshold, where)
+    return _assertion(f"{parts[1] or ''}{OTHER_NAMES.get(kind, kind)}", parts[4], threshold, where)
 
 
 def _assertion(kind: str, value: JsonValue, threshold: float | None, where: str) -> Assertion:
     bare = kind.removeprefix("not-")
     if bare not in NAMES:
         raise ConfigError(f"{where}: unknown assertion {kind!r}", remedy=f"There are: {', '.join(NAMES)}")
+    if isinstance(value, str) and value.startswith("file://"):
+        raise ConfigError(f"{where}: what {kind} is held to stands in {value}", remedy="Write it here, under `value:`")
     found = Assertion(bare, value, threshold, kind != bare)
     try:
         check_assertion(found)

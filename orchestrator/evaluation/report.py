@@ -112,7 +112,9 @@ def _signed(interval: Interval) -> str:
     return f"{interval.value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
 
 
-def _seconds(seconds: float) -> str:
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "none"
     return f"{seconds:.1f}s" if seconds >= 1 else f"{1_000 * seconds:.0f}ms"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.evaluation.case import Case
 from orchestrator.evaluation.paired import (
@@ -69,13 +70,23 @@ class VariantResult:
 
     @property
     def usd_per_1k(self) -> float | None:
-        """What 1,000 examples cost, in USD; `None` where nobody knows."""
+        """What 1,000 answers cost, in USD, those that failed on the way included; `None` where nobody knows."""
         total = float(self.usd.sum())
-        return None if math.isnan(total) or not self.rows else 1_000 * total / len(self.rows)
+        return None if math.isnan(total) or not self.answered else 1_000 * total / len(self.answered)
 
-    def seconds_at(self, share: float) -> float:
-        """The quantile of the latency, in seconds."""
-        return float(np.quantile([row.seconds for row in self.rows], share)) if self.rows else 0.0
+    def seconds_at(self, share: float, *, failed: float | None = None) -> float | None:
+        """The quantile of the time that answers took, in seconds; `None` where none came.
+
+        One that failed counts as `failed` seconds, or not at all.
+        """
+        took = [row.seconds for row in self.answered]
+        took += [] if failed is None else [failed] * len(self.failures)
+        return float(np.quantile(took, share, method="higher")) if took else None
+
+    @property
+    def answered(self) -> tuple[ScoredAnswer, ...]:
+        """The examples to which an answer came, right or wrong."""
+        return tuple(row for row in self.rows if not row.error)
 
     @property
     def failures(self) -> tuple[ScoredAnswer, ...]:
@@ -88,7 +99,7 @@ class VariantResult:
 
         `None` where every answer failed.
         """
-        order = sorted((row for row in self.rows if not row.error), key=lambda row: row.confidence)
+        order = sorted(self.answered, key=lambda row: row.confidence)
         if not order:
             return None
         groups = [g for g in np.array_split(np.arange(len(order)), 10) if len(g)]
@@ -125,18 +136,25 @@ def compare(baseline: VariantResult, others: Sequence[VariantResult]) -> list[Pa
     found = []
     for other, p_value in zip(others, holm(p_values), strict=True):
         differences = other.scores - baseline.scores
-        known = baseline.usd_per_1k is not None and other.usd_per_1k is not None and bool(len(differences))
+        both = _both_answered(baseline, other)
+        known = baseline.usd_per_1k is not None and other.usd_per_1k is not None and bool(both.any())
         found.append(
             PairedComparison(
                 other.name,
                 difference_interval(differences),
-                cost_ratio_interval(baseline.usd, other.usd) if known else None,
+                cost_ratio_interval(baseline.usd[both], other.usd[both]) if known else None,
                 p_value,
                 int((differences > 0).sum()),
                 int((differences < 0).sum()),
             )
         )
     return found
+
+
+def _both_answered(one: VariantResult, other: VariantResult) -> NDArray[np.bool_]:
+    """Of which examples the costs can be compared."""
+    pairs = zip(one.rows, other.rows, strict=True)
+    return np.array([not mine.error and not theirs.error for mine, theirs in pairs], dtype=bool)
 
 
 def _p_equal(differences: Array) -> float:
@@ -154,29 +172,37 @@ def judge_expectations(
 
 
 def _judge(baseline: VariantResult, result: VariantResult, expected: Expectation, level: float) -> ExpectationResult:
+    if not result.answered:
+        return ExpectationResult(expected, "failed", f"none of its answers came: {result.failures[0].why}")
     if expected.usd_per_1k_at_most is not None:
         usd = result.usd_per_1k
         if usd is None:
             return ExpectationResult(expected, "not shown", "the price of a model is unknown")
-        return ExpectationResult(expected, "met" if usd <= expected.usd_per_1k_at_most else "failed", f"{usd:.4g} USD")
+        return _measured(expected, usd <= expected.usd_per_1k_at_most, f"{usd:.4g} USD")
     if expected.p95_seconds_at_most is not None:
-        seconds = result.seconds_at(0.95)
-        return ExpectationResult(
-            expected, "met" if seconds <= expected.p95_seconds_at_most else "failed", f"{seconds:.3g} s"
-        )
-    if expected.loses_at_most is not None:
-        differences, least = result.scores - baseline.scores, -expected.loses_at_most
-        told = f"{differences.mean():+.3f}" if len(differences) else "no examples"
-    else:
-        assert expected.score_at_least is not None
-        differences, least = result.scores, expected.score_at_least
-        told = f"{differences.mean():.3f}" if len(differences) else "no examples"
-    if not len(differences):
-        return ExpectationResult(expected, "not shown", told)
+        seconds = result.seconds_at(0.95, failed=math.inf) or 0.0
+        told = f"{seconds:.3g} s" if math.isfinite(seconds) else f"{len(result.failures)} answers never came"
+        return _measured(expected, seconds <= expected.p95_seconds_at_most, told)
+    if expected.score_at_least is not None:
+        # Scores fill half of the range that differences have.
+        means, least = 2.0 * result.scores - 1.0, 2.0 * expected.score_at_least - 1.0
+        return _shown(expected, means, least, f"{result.scores.mean():.3f}", level)
+    if not baseline.answered:
+        return ExpectationResult(expected, "not shown", f"none of the answers of {baseline.name} came")
+    differences = result.scores - baseline.scores
+    return _shown(expected, differences, -(expected.loses_at_most or 0.0), f"{differences.mean():+.3f}", level)
+
+
+def _measured(expected: Expectation, is_met: bool, told: str) -> ExpectationResult:
+    return ExpectationResult(expected, "met" if is_met else "failed", told)
+
+
+def _shown(expected: Expectation, found: Array, least: float, told: str, level: float) -> ExpectationResult:
+    """Whether the mean of `found`, in [-1, 1], is shown to be at least, or below, `least`."""
     if not expected.certain:
-        return ExpectationResult(expected, "met" if differences.mean() >= least else "failed", told)
-    if p_loses(differences, -least) <= level:
+        return _measured(expected, bool(found.mean() >= least), told)
+    if p_loses(found, -least) <= level:
         return ExpectationResult(expected, "met", told)
-    if p_loses(-differences, least) <= level:
+    if p_loses(-found, least) <= level:
         return ExpectationResult(expected, "failed", told)
-    return ExpectationResult(expected, "not shown", f"{told}: {len(differences)} examples are too few to tell")
+    return ExpectationResult(expected, "not shown", f"{told}: {len(found)} examples are too few to tell")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -11,14 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.backends.metering import worst_case
 from orchestrator.budget import Budget, Ledger
 from orchestrator.config.models import Config, load_config
 from orchestrator.engine.orchestrator import Orchestrator
+from orchestrator.engine.plan import Plan
 from orchestrator.engine.settings import QuerySettings, read_settings
 from orchestrator.errors import BudgetExceeded, ConfigError, OrchestratorError
 from orchestrator.evaluation.assertions import RUBRIC, Judge, grade
 from orchestrator.evaluation.case import Case
 from orchestrator.evaluation.dataset import read_cases
+from orchestrator.evaluation.money import SuiteMoney
 from orchestrator.evaluation.result import (
     ExpectationResult,
     PairedComparison,
@@ -34,6 +38,7 @@ from orchestrator.verifiers import Criterion, JudgeVerifier
 
 Ask = Callable[[Orchestrator, VariantConfig, Case], Awaitable[ScoredAnswer]]
 FIRST_LOOK, LOOK_EVERY = 30, 10  # examples
+DRAFTS_OF_DEAREST = 4  # that a question of a configuration without a budget may use
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,10 @@ async def evaluate(suite: Suite, *, on_asked: Callable[[int, int], None] = lambd
         engines: dict[str, Orchestrator] = {}
         for name, variant in suite.variants.items():
             engines[name] = await stack.enter_async_context(_engine(suite, variant))
-        ledger = Ledger(Budget(usd=suite.usd))
-        judge = _judge_of(suite, engines, ledger) if needs_judge else None
-        ask = partial(_ask, judge=judge, ledger=ledger, gate=asyncio.Semaphore(suite.at_once))
-        return await _rounds(suite, cases, engines, ask, ledger, on_asked)
+        money = SuiteMoney(suite.usd)
+        judge = _judge_of(suite, engines, money) if needs_judge else None
+        ask = partial(_ask, judge=judge, money=money, at_once=asyncio.Semaphore(suite.at_once), of=suite.at_once)
+        return await _rounds(suite, cases, engines, ask, money, on_asked)
 
 
 async def _rounds(
@@ -91,7 +96,7 @@ async def _rounds(
     cases: Sequence[Case],
     engines: dict[str, Orchestrator],
     ask: Ask,
-    ledger: Ledger,
+    money: SuiteMoney,
     on_asked: Callable[[int, int], None],
 ) -> SuiteResult:
     rows: dict[str, list[ScoredAnswer]] = {name: [] for name in engines}
@@ -99,17 +104,17 @@ async def _rounds(
     variants = suite.variants
     while asked < len(cases):
         some = cases[asked : asked + (LOOK_EVERY if asked else FIRST_LOOK)]
-        try:
-            found = await asyncio.gather(
-                *(ask(engines[name], variants[name], case) for case in some for name in engines)
-            )
-        except BudgetExceeded as error:
-            stopped = f"the budget is spent: {error.message}"
-            break
-        for place, row in enumerate(found):
-            rows[list(engines)[place % len(engines)]].append(row)
-        asked += len(some)
+        found, short = await _answers([[ask(engines[name], variants[name], case) for name in engines] for case in some])
+        for of_case in found:
+            for name, row in zip(engines, of_case, strict=True):
+                rows[name].append(row)
+        asked += len(found)
         on_asked(asked, len(cases))
+        if short is not None:
+            if not asked:
+                raise ConfigError(f"no question can be asked: {short.message}", remedy=short.remedy)
+            stopped = f"the budget is spent: {short.message}"
+            break
         if suite.stop_early and asked < len(cases) and _is_decided(suite, rows):
             stopped = f"every expectation was decided after {asked} of {len(cases)} examples"
             break
@@ -120,9 +125,28 @@ async def _rounds(
         tuple(results),
         tuple(compare(results[0], results[1:])),
         tuple(judge_expectations(results[0], results, suite.expect, suite.confidence)),
-        ledger.spent_usd,
+        money.ledger.spent_usd,
         stopped,
     )
+
+
+async def _answers(
+    asking: Sequence[Sequence[Awaitable[ScoredAnswer]]],
+) -> tuple[list[list[ScoredAnswer]], BudgetExceeded | None]:
+    """What every configuration said to the first examples, all that come before one that there was no money for."""
+    each = len(asking[0])
+    done = await asyncio.gather(*(one for of_case in asking for one in of_case), return_exceptions=True)
+    rows: list[list[ScoredAnswer]] = []
+    for place in range(0, len(done), each):
+        row: list[ScoredAnswer] = []
+        for answer in done[place : place + each]:
+            if isinstance(answer, BudgetExceeded):
+                return rows, answer
+            if isinstance(answer, BaseException):
+                raise answer
+            row.append(answer)
+        rows.append(row)
+    return rows, None
 
 
 def _is_decided(suite: Suite, rows: dict[str, list[ScoredAnswer]]) -> bool:
@@ -140,9 +164,11 @@ async def _ask(
     case: Case,
     *,
     judge: Judge | None,
-    ledger: Ledger,
-    gate: asyncio.Semaphore,
+    money: SuiteMoney,
+    at_once: asyncio.Semaphore,
+    of: int,
 ) -> ScoredAnswer:
+    """One answer, graded. Raises `BudgetExceeded` where the suite's money is short; other errors are in the answer."""
     settings: QuerySettings = {"messages": list(case.messages)}
     if case.scope is not None:
         settings["scope"] = case.scope
@@ -150,19 +176,21 @@ async def _ask(
         settings["system"] = variant.system
     if variant.models is not None:
         settings["models"] = variant.models
-    async with gate:
+    async with at_once:
         own: Ledger | None = None
-        trace = Trace()
+        trace, began = Trace(), time.perf_counter()
         try:
             asked = read_settings(None, settings, engine.backends, engine.tools, engine.catalog)
             plan = await engine.plan(asked.query, trace, budget=asked.budget)
-            own = Ledger(plan.budget, within=ledger)
-            answer = await engine.execute(plan, trace, own)
+            async with money.room(_may_cost(engine, plan, money.limit, of), plan.budget) as own:
+                answer = await engine.execute(plan, trace, own)
         except OrchestratorError as error:
-            if isinstance(error, BudgetExceeded) and _is_the_suites(ledger, engine.budget):
+            is_money = isinstance(error, BudgetExceeded) and error.limit == "usd" and money.limit is not None
+            if is_money and (own is None or plan.budget.usd is None):  # no limit of the configuration's own
                 raise
             usd = own.spent_usd if own is not None else 0.0
-            return ScoredAnswer(case, "", False, error.message, usd, 0.0, 0.0, "", error.code)
+            seconds = time.perf_counter() - began
+            return ScoredAnswer(case, "", False, error.message, usd, seconds, 0.0, "", error.code)
         found = await grade(case, answer, judge)
     return ScoredAnswer(
         case,
@@ -177,10 +205,16 @@ async def _ask(
     )
 
 
-def _is_the_suites(ledger: Ledger, of_query: Budget) -> bool:
-    """Whether the suite's money is short, and not that of one query."""
-    left = ledger.remaining_usd()
-    return left is not None and (of_query.usd is None or left < of_query.usd)
+def _may_cost(engine: Orchestrator, plan: Plan, limit: float | None, at_once: int) -> float:
+    """What one question may use of the suite's money, in USD: what its configuration allows it.
+
+    Where that allows any sum: a share of the suite's, and some drafts of the dearest model at least.
+    """
+    if plan.budget.usd is not None:
+        return plan.budget.usd
+    prices = (worst_case(backend, plan.request).usd for backend in engine.backends.values())
+    dearest = max((usd for usd in prices if usd is not None), default=0.0)
+    return max((limit or 0.0) / at_once, DRAFTS_OF_DEAREST * dearest)
 
 
 def _engine(suite: Suite, variant: VariantConfig) -> Orchestrator:
@@ -201,7 +235,7 @@ def _engine(suite: Suite, variant: VariantConfig) -> Orchestrator:
     return Orchestrator.from_config(updated, online=None, traces=None)
 
 
-def _judge_of(suite: Suite, engines: dict[str, Orchestrator], ledger: Ledger) -> Judge:
+def _judge_of(suite: Suite, engines: dict[str, Orchestrator], money: SuiteMoney) -> Judge:
     backends = next(iter(engines.values())).backends
     if suite.judge is None or suite.judge not in backends:
         wrong = "names no judge" if suite.judge is None else f"has no model {suite.judge!r}"
@@ -212,13 +246,15 @@ def _judge_of(suite: Suite, engines: dict[str, Orchestrator], ledger: Ledger) ->
 
     async def judge(question: str, answer: str, rubric: str, least: float) -> bool:
         verifier = JudgeVerifier(ask, [Criterion("rubric", rubric)], at_least=least, price_usd=price_usd)
-        held = ledger.reserve(usd=verifier.price_usd(question, answer))
-        try:
-            verdict = await verifier.verify(question, answer)
-        except BaseException:
-            ledger.settle_worst_case(held)
-            raise
-        ledger.settle(held, usd=verdict.cost_usd)
+        usd = verifier.price_usd(question, answer)
+        async with money.room(usd or 0.0, Budget()) as own:
+            held = own.reserve(usd=usd)
+            try:
+                verdict = await verifier.verify(question, answer)
+            except BaseException:
+                own.settle_worst_case(held)
+                raise
+            own.settle(held, usd=verdict.cost_usd)
         return verdict.passed is True
 
     return judge

@@ -21,7 +21,6 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from orchestrator.config.secrets import secret
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.build import fleet_from_config
 from orchestrator.jsontypes import JsonObject
+from orchestrator.packages import need_packages
 from orchestrator.providers.addresses import is_loopback
 from orchestrator.storage.account_types import Found, NewKey
 from orchestrator.storage.accounts import Accounts, digest_of
@@ -142,9 +142,7 @@ def check_traces_and_provider(config: Config) -> None:
 
     policy_of(config.traces, config.folder)
     if config.gateway.oidc is not None:
-        if find_spec("authlib") is None:
-            remedy = "pip install 'compound-orchestrator[oidc]'"
-            raise ConfigError("signing in with OpenID Connect needs authlib", remedy=remedy)
+        need_packages("signing in with OpenID Connect", "oidc", ["authlib"])
         secret(config.gateway.oidc.client_secret, None)
 
 
@@ -159,11 +157,7 @@ def configured(path: Path | None) -> Config:
 
 def check_packages() -> None:
     """What the gateway is built on comes with an extra."""
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"the gateway needs {', '.join(missing)}", remedy="pip install 'compound-orchestrator[gateway]'"
-        )
+    need_packages("the gateway", "gateway", PACKAGES)
 
 
 def check_address(address: Address) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from typing import Any
 
 from orchestrator.backends.base import Backend
 from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonValue
+from orchestrator.packages import need_packages
 from orchestrator.plugins.entry_points import PluginError
 from orchestrator.verification.judging import judge_of
 from orchestrator.verifiers import Verifier
@@ -30,9 +30,8 @@ def make_check(name: str, settings: JsonValue, backends: Mapping[str, Backend]) 
 
     Raises `ConfigError` on one that cannot be made.
     """
-    if name in NEED_PACKAGES and find_spec(NEED_PACKAGES[name]) is None:
-        remedy = f"pip install 'compound-orchestrator[{name}]'"
-        raise ConfigError(f"the check {name!r} needs {NEED_PACKAGES[name]}", remedy=remedy)
+    if name in NEED_PACKAGES:
+        need_packages(f"the check {name!r}", name, [NEED_PACKAGES[name]])
     try:
         if name in NEED_MODELS:
             return NEED_MODELS[name](settings, backends)

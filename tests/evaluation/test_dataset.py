@@ -77,13 +77,61 @@ def test_rows_under_the_usual_names_and_with_a_mark_of_byte_order(tmp_path: Path
     assert case.targets == ("42",)
 
 
+def test_lists_of_variables_are_tests_of_their_own(tmp_path: Path) -> None:
+    text = """
+prompts: ["{{a}} * {{b}}?"]
+defaultTest: {vars: {b: 2}, threshold: 0.5}
+tests:
+  - vars: {a: [6, 7]}
+    assert: [{type: contains, value: "2", weight: 3}, {type: contains, value: "12"}]
+  - vars: {a: [1, 2], b: [3, 4]}
+    assert: [{type: is-json}]
+"""
+    cases = read_cases(written(tmp_path, "p.yaml", text))
+    assert [case.question for case in cases] == ["6 * 2?", "7 * 2?", "1 * 3?", "2 * 3?", "1 * 4?", "2 * 4?"]
+    assert [case.id for case in cases] == ["1.1", "1.2", "2.1", "2.2", "2.3", "2.4"]
+    assert {case.threshold for case in cases} == {0.5}
+    assert [each.weight for each in cases[0].assertions] == [3.0, 1.0]
+
+
+def test_a_prompt_may_be_an_object_or_a_file_of_text(tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text("What is {{n}}?")
+    for prompt in ("file://prompt.txt", "{raw: 'What is {{n}}?', label: short}"):
+        text = f"prompts: [{prompt}]\ntests: [{{vars: {{n: 3}}, assert: [{{type: contains, value: '3'}}]}}]"
+        assert read_cases(written(tmp_path, "p.yaml", text))[0].question == "What is 3?"
+
+
+def test_a_conversation_among_the_variables_is_no_list_of_tests(tmp_path: Path) -> None:
+    text = "- {vars: {messages: [{role: user, content: 'Hi'}]}, assert: [{type: contains, value: a}]}"
+    (case,) = read_cases(written(tmp_path, "p.yaml", text))
+    assert case.question == "Hi"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
+        ("q.csv", "question,answer\n\n6?,1\n7?,\n", "q.csv: row 2: nothing is expected"),
+        ("q.csv", "question,__expected\n6?,javascript:output.length\n", "unknown assertion 'javascript'"),
+        ("q.csv", "question,__expected\n6?,fn:output.length\n", "unknown assertion 'fn'"),
+        ("q.yaml", "prompts: ['{{a}}', 'b {{a}}']\ntests: [{vars: {a: 1}, assert: []}]", "it has 2 prompts"),
+        ("q.yaml", "prompts: [file://p.py]\ntests: [{vars: {a: 1}, assert: []}]", "is no text"),
+        ("q.yaml", "prompts: [file://p.txt]\ntests: [{vars: {a: 1}, assert: []}]", "cannot be read"),
+        (
+            "q.yaml",
+            "- {vars: {question: a}, options: {transform: output.x}, assert: [{type: contains, value: a}]}",
+            "transform would run code",
+        ),
+        ("q.yaml", "- {vars: {question: a}, assert: [{type: contains, value: 'file://a.txt'}]}", "stands in file:"),
+        ("q.yaml", "- {vars: {question: a}, threshold: x, assert: [{type: is-json}]}", "the threshold is 'x'"),
+        (
+            "q.yaml",
+            "- {vars: {question: a}, assert: [{type: contains, value: a, weight: -1}]}",
+            "the weight of contains",
+        ),
         ("q.jsonl", '{"question": "x"}', "nothing is expected"),
         ("q.jsonl", '{"answer": "x"}', "no question under any of"),
         ("q.jsonl", "", "no examples"),
-        ("q.jsonl", '{"question": "x", "answer": 1}\n{', "q.jsonl:2"),
+        ("q.jsonl", '{"question": "x", "answer": 1}\n{', "q.jsonl: row 2"),
         ("q.jsonl", '{"id": 1, "question": "x", "answer": 1}\n{"id": 1, "question": "y", "answer": 1}', "same id"),
         ("q.txt", "x", "examples end in"),
         ("q.yaml", "tests: 3", "not a list of tests"),

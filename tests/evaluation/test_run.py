@@ -16,7 +16,9 @@ from click.testing import CliRunner
 from orchestrator import Answer
 from orchestrator.cli import main
 from orchestrator.evaluation.assertions import grade
-from orchestrator.evaluation.case import Case
+from orchestrator.evaluation.case import Assertion, Case
+from orchestrator.evaluation.result import ScoredAnswer, VariantResult, judge_expectations
+from orchestrator.evaluation.suite import Expectation
 from tests.support.gateway import read_body, reply, served
 
 
@@ -128,10 +130,74 @@ def test_few_examples_show_nothing_and_say_so(tmp_path: Path, sums: tuple[Sums, 
 
 
 def test_money_that_is_short_ends_the_run_with_what_was_graded(tmp_path: Path, sums: tuple[Sums, str]) -> None:
-    code, found = run(suite(tmp_path, sums[1], usd=0.05, expect=[{"of": "strong", "score_at_least": 0.5}]))
+    code, found = run(suite(tmp_path, sums[1], usd=0.05, expect=[{"of": "strong", "score_at_least": 0.99}]))
     assert "the budget is spent" in found["stopped"]
     assert found["usd"] <= 0.05
+    assert 0 < found["examples"] < 200
     assert code == 1
+
+
+def fleet_suite(folder: Path, url: str, **stated: Any) -> Path:
+    """One configuration: it drafts with the good model where its own money allows it, and the suite's is no matter."""
+    path = suite(folder, url, configurations={"today": "orchestrator.yaml"}, **stated)
+    config = yaml.safe_load((folder / "orchestrator.yaml").read_text())
+    config["models"]["good"]["skill"], config["models"]["weak"]["skill"] = 0.95, 0.5
+    (folder / "orchestrator.yaml").write_text(yaml.safe_dump({**config, "budget": {"usd": 0.02}}))
+    return path
+
+
+def test_the_suites_money_does_not_change_what_is_measured(tmp_path: Path, sums: tuple[Sums, str]) -> None:
+    found = {usd: run(fleet_suite(tmp_path, sums[1], usd=usd, stop_early=False))[1] for usd in (0.03, 10.0)}
+    assert found[10.0]["configurations"][0]["score"]["value"] == 1.0
+    assert found[0.03]["configurations"][0]["score"]["value"] == 1.0
+    assert {answer["model"] for answer in found[0.03]["answers"]} == {"good"}
+    assert 0 < found[0.03]["examples"] < 200
+    assert found[0.03]["usd"] <= 0.03
+
+
+def test_too_little_money_for_one_question_is_told_before_any_is_asked(tmp_path: Path, sums: tuple[Sums, str]) -> None:
+    before = sums[0].calls
+    done = CliRunner().invoke(main, ["eval", str(fleet_suite(tmp_path, sums[1], usd=0.01))])
+    assert done.exit_code == 2
+    assert "no question can be asked" in done.stderr
+    assert "one question may cost 0.020000" in done.stderr
+    assert sums[0].calls == before
+
+
+def test_what_is_shown_does_not_part_from_the_interval_beside_it(tmp_path: Path, sums: tuple[Sums, str]) -> None:
+    expected = [{"of": "strong", "score_at_least": 0.8}]
+    path = suite(tmp_path, sums[1], expect=expected, stop_early=False)
+    path.write_text(path.read_text().replace("file: q.jsonl", "file: q.jsonl\n  sample: 40"))
+    code, found = run(path)
+    assert found["configurations"][0]["score"]["low"] > 0.8
+    assert found["expectations"][0]["standing"] == "met"
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [{"p95_seconds_at_most": 60}, {"usd_per_1k_at_most": 10}, {"loses_at_most": 0.9}, {"score_at_least": 0.0}],
+)
+def test_a_configuration_of_which_no_answer_came_meets_nothing(tmp_path: Path, expected: dict[str, float]) -> None:
+    path = suite(tmp_path, "http://127.0.0.1:9", expect=[{"of": "cheap", **expected}])
+    path.write_text(path.read_text().replace("file: q.jsonl", "file: q.jsonl\n  sample: 3"))
+    code, found = run(path)
+    assert code == 1
+    assert found["expectations"][0]["standing"] == "failed"
+    assert "none of its answers came" in found["expectations"][0]["told"]
+    assert [each["p95_s"] for each in found["configurations"]] == [None, None]
+    assert "none" in CliRunner().invoke(main, ["eval", str(path)]).output
+
+
+def test_answers_that_failed_make_nothing_quicker_or_cheaper() -> None:
+    def row(seconds: float, usd: float, error: str = "") -> ScoredAnswer:
+        return ScoredAnswer(Case("a", ()), "", not error, "", usd, seconds, 0.5, "m", error)
+
+    result = VariantResult("v", (row(2.0, 0.001), row(0.0, 0.0, "backend_unavailable"), row(0.0, 0.0, "timeout")))
+    assert result.usd_per_1k == pytest.approx(1.0)
+    assert result.seconds_at(0.5) == result.seconds_at(0.95) == 2.0
+    slow = judge_expectations(result, [result], [Expectation(of="v", p95_seconds_at_most=3)], 0.95)
+    assert (slow[0].standing, slow[0].told) == ("failed", "2 answers never came")
 
 
 def test_the_page_holds_every_answer_and_runs_no_script(tmp_path: Path, sums: tuple[Sums, str]) -> None:
@@ -218,3 +284,13 @@ def test_a_server_that_is_down_is_no_score_of_zero_alone(tmp_path: Path) -> None
     assert "cannot connect" in done.output
     assert "0.000</" not in page.read_text()
     assert run(tmp_path / "suite.yaml")[1]["configurations"][0]["calibration_error"] is None
+
+
+@pytest.mark.parametrize(
+    ("threshold", "weight", "passes"),
+    [(None, 1.0, False), (0.5, 1.0, True), (0.6, 1.0, False), (None, 0.0, True), (0.6, 0.1, True)],
+)
+def test_a_part_of_what_is_held_against_an_answer_may_do(threshold: float | None, weight: float, passes: bool) -> None:
+    held = (Assertion("contains", "42"), Assertion("contains", "43", weight=weight))
+    case = Case("a", ({"role": "user", "content": "6 * 7?"},), (), held, threshold=threshold)
+    assert asyncio.run(grade(case, Answer("42", 0.5, "m", 0.0, 0.1, False, ""))).passed is passes

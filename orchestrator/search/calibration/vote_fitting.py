@@ -13,6 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
+from orchestrator.packages import need_packages
 from orchestrator.router.calibration import fit_logistic, sigmoid
 from orchestrator.search.belief import start, success_given_ease, vote
 from orchestrator.search.calibration.class_fitting import with_classes
@@ -142,6 +143,7 @@ def _fit_coincidence(pairs: _Pairs, models: tuple[str, ...], known: VoteModel) -
 
     P(two wrong answers coincide without copying) = chance + (1 - chance) pull pull' / (pull pull' + concentration).
     """
+    need_packages("fitting a model of votes", "train", ["scipy"])
     from scipy.optimize import minimize  # optional and heavy: extra `train`
 
     n = len(models)

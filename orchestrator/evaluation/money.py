@@ -1,0 +1,64 @@
+"""The money of a suite: it ends a run, and never makes an answer another one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from orchestrator.budget import Budget, Ledger, Reservation
+from orchestrator.errors import BudgetExceeded
+
+
+class SuiteMoney:
+    """What a whole evaluation may cost, in USD; `None` for no limit.
+
+    What a question may use is held before it is asked, and asked is not before that much is left: with less, the fleet
+    would ask cheaper models than it does elsewhere, and what is measured would be the suite's limit.
+    """
+
+    def __init__(self, usd: float | None) -> None:
+        self.limit = usd
+        self.ledger = Ledger(Budget(usd=usd))
+        self._changed = asyncio.Condition()
+        self._running = 0
+        self._spent: BudgetExceeded | None = None
+
+    @asynccontextmanager
+    async def room(self, usd: float, budget: Budget) -> AsyncIterator[Ledger]:
+        """The account of something that may use `usd`, within `budget`; waits until others have given back so much.
+
+        Raises `BudgetExceeded` when nobody is left who could.
+        """
+        if self.limit is None:
+            yield Ledger(budget, within=self.ledger)
+            return
+        held, own = await self._hold(usd), Ledger(budget & Budget(usd=usd))
+        try:
+            yield own
+        finally:
+            self.ledger.settle(held, usd=own.spent_usd)
+            self._running -= 1
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _hold(self, usd: float) -> Reservation:
+        async with self._changed:
+            while self._spent is None:
+                try:
+                    held = self.ledger.reserve(usd=usd)
+                except BudgetExceeded:
+                    if not self._running:
+                        self._spent = self._too_little(usd)
+                        break
+                    await self._changed.wait()
+                else:
+                    self._running += 1
+                    return held
+            self._changed.notify_all()
+            raise self._spent
+
+    def _too_little(self, usd: float) -> BudgetExceeded:
+        left = self.ledger.remaining_usd() or 0.0
+        message = f"{left:.6f} of {self.limit:g} USD are left, and one question may cost {usd:.6f}"
+        return BudgetExceeded(message, limit="usd", remedy=f"Allow the suite at least usd: {usd:.2g}, or more")
