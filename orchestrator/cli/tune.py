@@ -97,8 +97,8 @@ def command(
     present = load_config(config)
     check_config(present)
     answers = _answers(present, examples, usd)
-    if answers.left_out:
-        hint(f"left out: {answers.left_out} that not every model of the configuration answered")
+    for remark in answers.remarks:
+        hint(remark)
     found = tune(
         present,
         answers,
@@ -112,7 +112,7 @@ def command(
     if found.promoted is not None:
         written = write_tuned(config, present, answers, found, out)
     if as_json:
-        click.echo(json.dumps(_as_json(found, written) | {"repeated_share": answers.repeated_share}, indent=2))
+        click.echo(json.dumps(_as_json(found, written) | _of_log(answers), indent=2))
     else:
         click.echo(_as_text(found, max_loss, written))
         if present.gateway.cache is None and answers.repeated_share >= WORTH_A_CACHE:
@@ -157,6 +157,10 @@ def _answers(config: Config, examples: tuple[Path, ...], usd: float) -> GradedAn
             return answers_of_fleet(graded, {name: backend.profile for name, backend in fleet.backends.items()})
 
     return asyncio.run(ask())
+
+
+def _of_log(answers: GradedAnswers) -> JsonObject:
+    return {"repeated_share": answers.repeated_share, "remarks": list(answers.remarks)}
 
 
 def _as_json(found: Tuned, written: Path | None) -> JsonObject:

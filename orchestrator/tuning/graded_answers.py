@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,8 +24,8 @@ ANSWERS_NEEDED = '{"query": ..., "outcomes": {MODEL: {"score": 1, "answer": "...
 class GradedAnswers:
     """`answers` and `scores` (in [0, 1]) have the shape (questions, models); `profiles` are in order of the columns.
 
-    `repeated_share` of the answers of the log, which are left out here, repeat an earlier query; `left_out` queries
-    were not answered by every model.
+    `repeated_share` of the answers of the log, which are left out here, repeat an earlier query; `remarks` say what
+    else is left out of it, or assumed.
     """
 
     questions: tuple[str, ...]
@@ -33,7 +33,7 @@ class GradedAnswers:
     answers: tuple[tuple[RecordedAnswer, ...], ...]
     scores: Array
     repeated_share: float = 0.0
-    left_out: int = 0
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -67,15 +67,16 @@ class GradedAnswers:
 
 
 def answers_of_log(outcomes: Sequence[Outcome], profiles: Mapping[str, ModelProfile]) -> GradedAnswers:
-    """The queries of a log that every model of the fleet answered.
+    """The queries of a log that every model of the fleet answered; of an answer graded again, the mean score counts.
 
     Raises `ConfigError` where there is none, or an answer is without its text.
     """
-    by_query: dict[str, dict[str, Outcome]] = {}
+    by_query: dict[str, dict[str, list[Outcome]]] = {}
     for outcome in outcomes:
         if outcome.model in profiles:
-            by_query.setdefault(outcome.query, {})[outcome.model] = outcome
-    complete = {query: found for query, found in by_query.items() if len(found) == len(profiles)}
+            by_query.setdefault(outcome.query, {}).setdefault(outcome.model, []).append(outcome)
+    graded = {query: {name: _as_one(each) for name, each in found.items()} for query, found in by_query.items()}
+    complete = {query: found for query, found in graded.items() if len(found) == len(profiles)}
     if not complete:
         seen = sorted({outcome.model for outcome in outcomes})
         raise ConfigError(
@@ -98,8 +99,34 @@ def answers_of_log(outcomes: Sequence[Outcome], profiles: Mapping[str, ModelProf
         ),
         np.array([[found[name].score for name in profiles] for found in complete.values()], dtype=float),
         1.0 - sum(map(len, by_query.values())) / sum(outcome.model in profiles for outcome in outcomes),
-        len(by_query) - len(complete),
+        tuple(_remarks(outcomes, profiles, by_query, complete)),
     )
+
+
+def _as_one(graded: Sequence[Outcome]) -> Outcome:
+    return replace(graded[-1], score=sum(each.score for each in graded) / len(graded))
+
+
+def _remarks(
+    outcomes: Sequence[Outcome],
+    profiles: Mapping[str, ModelProfile],
+    by_query: Mapping[str, Mapping[str, Sequence[Outcome]]],
+    complete: Mapping[str, Mapping[str, Outcome]],
+) -> Iterator[str]:
+    """What of a log is left out or taken for granted, for whoever reads what came of it."""
+    unknown = sorted({outcome.model for outcome in outcomes} - profiles.keys())
+    if unknown:
+        yield f"left out: answers of {', '.join(unknown)}, which the configuration does not have"
+    if len(complete) < len(by_query):
+        yield f"left out: {len(by_query) - len(complete)} queries that not every model of the configuration answered"
+    parted = [
+        query for query, found in by_query.items() if any(len({o.score for o in each}) > 1 for each in found.values())
+    ]
+    if parted:
+        yield f"{len(parted)} queries have grades that differ; their mean counts: {parted[0][:60]!r}"
+    if any(outcome.output_tokens is None for found in complete.values() for outcome in found.values()):
+        assumed = ", ".join(f"{name} {profile.output_tokens:.0f}" for name, profile in profiles.items())
+        yield f"costs: the log does not say all output_tokens, so these are assumed for an answer: {assumed}"
 
 
 def answers_of_fleet(graded: Graded, profiles: Mapping[str, ModelProfile]) -> GradedAnswers:

@@ -144,6 +144,6 @@ def check_count(questions: int) -> None:
     """Raises `ConfigError` on too few questions."""
     if questions < FEWEST:
         raise ConfigError(
-            f"{questions} graded questions are too few, {FEWEST} are needed",
+            f"{questions} different graded questions are too few, {FEWEST} are needed",
             remedy="Grade more; some 300 show a loss of 3 points",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -176,13 +177,13 @@ def test_a_log_that_repeats_its_queries_is_told_what_a_cache_would_save(tmp_path
     log.write_text("\n".join(map(json.dumps, [*rows, alone])))
     told = CliRunner().invoke(main, command).output
     assert "gateway.cache" not in told
-    assert "left out: 1 that not every model" in told
+    assert "left out: 1 queries that not every model" in told
 
 
 @pytest.mark.parametrize(
     ("rows", "stated", "told"),
     [
-        (graded(40, RIGHT), {}, "40 graded questions are too few"),
+        (graded(40, RIGHT), {}, "40 different graded questions are too few"),
         (graded(80, {"small": 0.9}), {}, "no query of the log was answered by all models"),
         ([{"query": "a", "outcomes": {"small": 1, "large": 1}}] * 2, {}, "no text of the answer"),
         (graded(80, {"small": 0.0, "large": 0.0}), {}, "hardly an answer is right"),
@@ -225,6 +226,39 @@ def test_questions_are_told_from_graded_answers_in_every_form(tmp_path: Path, na
 def test_graded_answers_are_no_questions(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
     assert not holds_examples(tmp_path / name)
+
+
+def test_what_a_log_leaves_open_is_told_and_grades_that_differ_are_averaged(tmp_path: Path) -> None:
+    rows = graded(70, RIGHT)
+    rows[3]["outcomes"]["small"]["score"] = 1
+    again = json.loads(json.dumps(rows[3]))
+    again["outcomes"]["small"]["score"] = 0
+    again["outcomes"]["other"] = {"score": 1, "answer": "1"}
+    partly = {"query": "What else?", "outcomes": {"small": rows[0]["outcomes"]["small"]}}
+    _, profiles = loaded(config_of(tmp_path))
+    found = answers_of_log(outcomes([*rows, again, partly]), profiles)
+    assert found.scores[3][list(profiles).index("small")] == 0.5
+    told = "\n".join(found.remarks)
+    assert "answers of other, which the configuration does not have" in told
+    assert "1 queries that not every model" in told
+    assert "1 queries have grades that differ; their mean counts: 'What is 3 * 7?'" in told
+    assert "does not say all output_tokens" in told
+    assert "small 250" in told
+
+
+@pytest.mark.parametrize("command", [("tune",), ("calibrate-search", "--price", "0.01")])
+def test_what_is_needed_is_looked_for_before_anything_is_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    monkeypatch.setenv("COMPATIBLE_API_KEY", "x")
+    rows = [{"question": f"What is {n} * 7?", "answer": str(7 * n)} for n in range(70)]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = config_of(tmp_path)
+    done = CliRunner().invoke(main, [command[0], str(tmp_path / "q.jsonl"), "--config", str(config), *command[1:]])
+    assert done.exit_code == 2
+    assert "needs scipy. pip install 'compound-orchestrator[train]'" in " ".join(done.stderr.split())
+    assert "asking" not in done.stderr
 
 
 def test_a_log_of_another_fleet_is_no_log() -> None:
