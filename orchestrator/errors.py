@@ -27,7 +27,7 @@ Other packages of this project add to it: `memory.MemoryFailure` with `ScopeErro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from orchestrator.jsontypes import JsonObject
@@ -146,7 +146,7 @@ class NoAdequateModel(OrchestratorError):
     """No model at hand can answer.
 
     `tried` maps each model to why not; `trace` is what was done. `has_failed`: models could have answered, but their
-    servers failed, so that the same query may be answered later.
+    servers failed, so that the same query may be answered later; `failures` are their errors.
     """
 
     code = "no_adequate_model"
@@ -159,8 +159,10 @@ class NoAdequateModel(OrchestratorError):
         tried: dict[str, str] | None = None,
         trace: Any = None,
         has_failed: bool = False,
+        failures: Sequence[BackendError] = (),
     ) -> None:
         super().__init__(message, remedy=remedy)
+        self.failures = tuple(failures)
         self.tried = tried or {}
         self.trace = trace
         self.has_failed = has_failed

@@ -64,11 +64,18 @@ def limit_options(function: F) -> F:
 
 
 def limits_of(options: JsonObject, before: AccountLimits | None = None) -> AccountLimits:
-    """The limits that `limit_options` state; what they do not state stays as it was before."""
+    """The limits that `limit_options` state; what they do not state stays as it was before.
+
+    Raises `InvalidQuery` on the period of no budget.
+    """
+    from orchestrator.errors import InvalidQuery
     from orchestrator.storage.account_types import AccountLimits
 
     stated = {name: options[option] for name, option in _OPTIONS.items() if options[option] is not None}
-    return replace(before or AccountLimits(), **stated)
+    limits = replace(before or AccountLimits(), **stated)
+    if "period" in stated and limits.usd is None:
+        raise InvalidQuery("a period is that of a budget, and there is none", remedy="Add --usd 5, say")
+    return limits
 
 
 def note_command(accounts: Accounts, action: str, org: str | None, subject: str, detail: JsonObject) -> None:

@@ -101,7 +101,10 @@ def command(
             hint(f"write the name of a model of {each.provider} where the file says {PLACEHOLDER}")
         if each.base_url:
             hint(f"write what {each.name} costs: the file says {_prices(each)[0]:g} USD, and budgets believe it")
-    hint(f'next: orchestrator config check{where} && orchestrator ask "Why is the sky blue?"{where}')
+    if not chosen:
+        hint("no key and no model server is found; with one: orchestrator init --force. Without: orchestrator demo")
+    question = "Why is the sky blue?" if chosen else "What is 17 * 23?"
+    hint(f'next: orchestrator config check{where} && orchestrator ask "{question}"{where}')
 
 
 def configuration(chosen: list[Suggested], *, usd: float, memory: bool) -> str:

@@ -81,6 +81,8 @@ def add(
     unknown = set(allowed) - set(PERMISSIONS)
     if unknown:
         raise InvalidQuery(f"unknown permission {sorted(unknown)[0]!r}", remedy=f"Known: {', '.join(PERMISSIONS)}")
+    _check_models(config, _split(models) or ())
+    held_to = limits_of(limits)
     found = accounts_database(config, database, makes_one=True)
     assert found is not None
     accounts = Accounts(found)
@@ -91,14 +93,13 @@ def add(
         team_id = _found_or_added(team, teams, "team", lambda new: accounts.add_team(org_id, new).id)
     expires_at = None if days is None else time.time() + DAY_S * days
     key, secret = accounts.add_key(
-        NewKey(name, org_id, team_id, allowed, _split(models), _split(scopes), limits_of(limits), expires_at)
+        NewKey(name, org_id, team_id, allowed, _split(models), _split(scopes), held_to, expires_at)
     )
     told = {"name": name, "permissions": list(allowed), "limits": asdict(key.limits)}
     note_command(accounts, "orchestrator keys add", org_id, key.id, told)
     if as_json:
         click.echo(json.dumps({**asdict(key), "key": secret}, indent=2))
         return
-    _tell_unknown_models(config, key.models or ())
     click.echo(secret)
     click.echo(f"{key.id}: {name} of {org}{f'/{team}' if team else ''}. The key is shown this once.", err=True)
 
@@ -143,14 +144,20 @@ def _is_slip(name: str, meant: str) -> bool:
     return len(differ) < 2 and not any(a[n].isdigit() or b[n].isdigit() for n in differ)
 
 
-def _tell_unknown_models(config: Path | None, models: Iterable[str]) -> None:
-    """A name that no model has is kept, because one may get it; that it has none now is told."""
-    from orchestrator.errors import did_you_mean
+def _check_models(config: Path | None, models: Iterable[str]) -> None:
+    """A name that no model has is kept, because one may get it; that it has none now is told.
+
+    Raises `UnknownModel` where one slip away there is a model: such a key could ask nothing.
+    """
+    from orchestrator.errors import UnknownModel, did_you_mean
 
     if (stated := stated_config(config)) is None:
         return
     for name in models:
         if name not in (*stated.models, "auto") and not any(c in name for c in ":*"):
+            near = next((model for model in stated.models if _is_slip(name, model)), None)
+            if near is not None:
+                raise UnknownModel(f"the configuration has no model {name!r}", remedy=f"Did you mean {near!r}?")
             hint(f"the configuration has no model {name!r}. {did_you_mean(name, stated.models)}")
 
 
@@ -182,7 +189,7 @@ def list_(config: Path | None, database: str | None, as_json: bool) -> None:
         owner = "/".join(owners[id] for id in (key.org, key.team) if id is not None) or "operator"
         usd = _of(spent, key, "cost_usd") or 0.0
         last = written_moment(_of(spent, key, "last_at")) or "never"
-        rows.append((key.name, owner, key.id, _state(key), written_limits(key.limits), f"{usd:.4f}", last))
+        rows.append((key.name, owner, key.id, _state(key), _written(key), f"{usd:.4f}", last))
     print_table(("NAME", "OF", "ID", "STATE", "LIMITS", "SPENT USD", "LAST USED"), rows)
 
 
@@ -222,6 +229,17 @@ def revoke(key: str, config: Path | None, database: str | None, as_json: bool) -
     revoked = accounts.revoke_key(accounts.key_called(key).id)
     note_command(accounts, "orchestrator keys revoke", revoked.org, revoked.id, {})
     click.echo(json.dumps(asdict(revoked), indent=2) if as_json else f"revoked {revoked.name} ({revoked.id})")
+
+
+def _written(key: Key) -> str:
+    """What a key is held to, in words: its limits, then its models, scopes and permissions where they are not all."""
+    from orchestrator.storage.account_types import DEFAULT_PERMISSIONS
+
+    held = {"models": key.models, "scopes": key.scopes}
+    if set(key.permissions) != set(DEFAULT_PERMISSIONS):
+        held["may"] = key.permissions
+    told = [f"{what} {', '.join(names)}" for what, names in held.items() if names is not None]
+    return "; ".join(filter(None, [written_limits(key.limits), *told]))
 
 
 def _state(key: Key) -> str:

@@ -106,7 +106,8 @@ async def explain_no_answer(
         remedy = "Ask again; orchestrator doctor looks at the models' servers"
         if not backend_errors:  # an error of Python: it is in the backend's own code
             remedy = f"Mend the backend of {', '.join(result.tried)}: the log holds the traceback"
-        return NoAdequateModel(f"no model answered ({why})", remedy=remedy, tried=tried, trace=trace, has_failed=True)
+        told = f"no model answered ({why})"
+        return NoAdequateModel(told, remedy=remedy, tried=tried, trace=trace, has_failed=True, failures=backend_errors)
     resting = [weighed.model for weighed in route.weighed if "available" in weighed.broken]
     if resting and not budget_errors:
         told = f"no model can be asked at the moment ({why})"

@@ -6,14 +6,13 @@ scores that look like any others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from orchestrator.errors import ConfigError
-from orchestrator.jsontypes import JsonObject, JsonValue
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 
 READ_AS_TEXT = (".txt", ".md")
 NOT_UNDERSTOOD = ("transform", "transformVars", "postprocess")
@@ -65,7 +64,7 @@ def _prompt(path: Path, stated: JsonValue) -> str:
         raise ConfigError(f"{path}: the prompt {text} cannot be read: {told}", remedy="Check the path") from None
 
 
-def promptfoo_rows(tests: list[Any], defaults: Mapping[str, Any], path: Path) -> Iterator[tuple[object, str, str]]:
+def promptfoo_rows(tests: Sequence[JsonValue], defaults: JsonMapping, path: Path) -> Iterator[tuple[object, str, str]]:
     """Each test with its place and what it is called; one whose variables are lists is one for every combination.
 
     Raises `ConfigError` on what would run code between prompt, answer and grade.
@@ -99,7 +98,7 @@ def _combinations(variables: JsonObject) -> Iterator[JsonObject]:
         yield dict(zip(variables, chosen, strict=True))
 
 
-def _check(test: Mapping[str, Any], where: str) -> None:
+def _check(test: JsonMapping, where: str) -> None:
     options = _mapping(test.get("options"))
     wrong = next((name for name in NOT_UNDERSTOOD if options.get(name) or test.get(name)), None)
     if wrong is not None:

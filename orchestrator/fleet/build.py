@@ -5,6 +5,7 @@ Backends from a configuration, or from whatever is at hand (keys, local servers,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import PurePath
@@ -54,12 +55,24 @@ class Fleet:
 
 
 def fleet_from_config(config: Config) -> Fleet:
-    """Raises `ConfigError` on a model that cannot be built."""
+    """Raises `ConfigError` on models that cannot be built."""
     measured = load_measured(config.profiles)
-    backends = {
-        name: build_backend(name, _filled_in(model, measured.get(name))) for name, model in config.models.items()
-    }
+    backends: dict[str, Backend] = {}
+    errors: list[ConfigError] = []
+    for name, model in config.models.items():
+        try:
+            backends[name] = build_backend(name, _filled_in(model, measured.get(name)))
+        except ConfigError as error:
+            errors.append(error)
+    if errors:
+        raise _all_of(errors)
     return Fleet(backends, "the configuration: " + ", ".join(backends))
+
+
+def _all_of(errors: Sequence[ConfigError]) -> ConfigError:
+    """Every mistake at once: whoever mends them starts again once."""
+    told = "; ".join(dict.fromkeys(error.message for error in errors))
+    return ConfigError(told, remedy="; ".join(dict.fromkeys(error.remedy for error in errors if error.remedy)))
 
 
 def profiles_from_config(config: Config) -> dict[str, ModelProfile]:

@@ -146,6 +146,25 @@ def test_init_writes_what_is_named_and_config_check_takes_it(tmp_path: Path) -> 
     assert any(model.provider == "openai" for model in config.models.values())
 
 
+def test_init_without_a_model_suggests_what_works(tmp_path: Path) -> None:
+    done = run(tmp_path, "init", "--yes")
+    assert done.returncode == 0
+    told = " ".join(done.stderr.decode().split())
+    assert "orchestrator init --force" in told
+    question = told.partition('orchestrator ask "')[2].partition('"')[0]
+    assert b"391" in run(tmp_path, "ask", question).stdout
+
+
+def test_every_variable_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
+    models = "models: {a: {provider: openai, model: gpt-5, key: env:FIRST}, b: {provider: anthropic, model: claude-x}}"
+    (tmp_path / "orchestrator.yaml").write_text(models)
+    done = run(tmp_path, "config", "check")
+    assert done.returncode == 2
+    told = done.stderr.decode()
+    assert "FIRST" in told
+    assert "ANTHROPIC_API_KEY" in told
+
+
 def test_init_refuses_what_is_not_there(tmp_path: Path) -> None:
     done = run(tmp_path, "init", "--provider", "opnai")
     assert done.returncode == 2

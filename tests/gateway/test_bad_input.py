@@ -326,6 +326,34 @@ def test_what_an_upstream_says_is_passed_on_without_our_secrets(
         assert gateway.get("/v1/usage").json()["data"][0]["cost_usd"] == 0
 
 
+@pytest.mark.parametrize(
+    ("statuses", "expected", "code", "retries"),
+    [
+        ((401, 401), 502, "upstream_rejected", "false"),
+        ((429, 429), 429, "upstream_rate_limited", None),
+        ((401, 429), 503, "upstream_unavailable", None),
+        ((500, 500), 503, "upstream_unavailable", None),
+    ],
+)
+def test_what_is_wrong_with_every_model_alike_is_told_of_auto_too(
+    tmp_path: Path, statuses: tuple[int, int], expected: int, code: str, retries: str | None
+) -> None:
+    async def play(body: dict[str, Any], send: Send) -> None:
+        status = statuses[body["model"] == "large"]
+        await reply(send, status, {"error": {"message": "told by the provider"}}, ((b"retry-after", b"0"),))
+
+    with running_gateway(tmp_path, play) as gateway:
+        refused = gateway.chat("Why is the sky blue?", model="auto", orchestrator={"strategy": "best_of_n"})
+        wanted = gateway.chat("Why is the sky blue?", model="auto", orchestrator={"strategy": "cascade"})
+        for each in (refused, wanted):
+            if each.status_code != expected or each.json()["error"]["code"] != code:
+                assert len(set(statuses)) == 2, each.text  # one model may have been asked alone
+            assert "told by the provider" not in each.text
+            assert gateway.provider.url not in each.text
+        if len(set(statuses)) == 1:
+            assert refused.headers.get("x-should-retry") == retries
+
+
 def test_an_upstream_that_nobody_answers_at(tmp_path: Path) -> None:
     down = {
         "provider": "compatible",

@@ -270,11 +270,36 @@ def test_keys_have_names_and_models_that_are_not_there_are_told(
         refused = CliRunner().invoke(main, ["keys", "add", *options])
         assert refused.exit_code == 1
         assert "characters, none of them a control character" in refused.stderr
-    made = CliRunner().invoke(main, ["keys", "add", "app", "--models", "fats,auto,fas*,auto:cheap"])
-    assert made.exit_code == 0
-    assert made.stdout.startswith("orc-")
-    assert made.stderr.count("the configuration has no model") == 1
-    assert "no model 'fats'. Did you mean 'fast'?" in made.stderr
+    slipped = CliRunner().invoke(main, ["keys", "add", "app", "--models", "fats,auto"])
+    assert (slipped.exit_code, slipped.stdout) == (2, "")
+    assert "no model 'fats'. Did you mean 'fast'?" in slipped.stderr
+    assert json.loads(CliRunner().invoke(main, ["keys", "list", "--json"]).stdout) == []
+    for options in ((), ("--json",)):
+        made = CliRunner().invoke(main, ["keys", "add", "app", "--models", "other,auto,fas*,auto:cheap", *options])
+        assert made.exit_code == 0
+        assert "orc-" in made.stdout
+        assert made.stderr.count("the configuration has no model 'other'") == 1
+
+
+def test_a_list_of_keys_tells_all_that_they_are_held_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(main, ["keys", *arguments, "--database", "g.db"])
+
+    refused = run("add", "early", "--period", "day")
+    assert refused.exit_code == 2
+    assert "a period is that of a budget" in refused.stderr
+    assert not Path("g.db").exists()
+    assert run("add", "bot", "--models", "small,auto:cheap", "--usd", "5", "--period", "day").exit_code == 0
+    assert run("add", "eye", "--permissions", "usage,traces", "--scopes", "ann/*").exit_code == 0
+    assert run("add", "free").exit_code == 0
+    told = run("list").stdout
+    assert "5 USD a day; models small, auto:cheap" in told
+    assert "scopes ann/*; may usage, traces" in told
+    free = next(line for line in told.splitlines() if line.startswith("free"))
+    assert not {"models", "scopes", "may"} & set(free.split())
 
 
 def test_check_tells_of_a_pipeline_that_cannot_be_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

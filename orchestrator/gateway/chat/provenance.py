@@ -65,9 +65,15 @@ class Provenance:
         if not self.response_id and isinstance(id, str):
             self.response_id = id
 
+    @property
+    def why(self) -> str:
+        """Why this model answered: why it was routed to, or whose answer it is where that was another."""
+        was_routed = self.route is None or self.route.chosen in (None, self.model) or not self.model
+        return self.reason if was_routed else f"{self.reason}; answered by {self.model}"
+
     def as_dict(self, *, cost_usd: float | None, request_id: str, explain: bool) -> JsonObject:
         """The field `orchestrator` of a reply."""
-        route: dict[str, Any] = {"chosen": self.model, "reason": self.reason}
+        route: dict[str, Any] = {"chosen": self.model, "reason": self.why}
         if explain and self.route is not None:
             route["options"] = [
                 {
@@ -100,7 +106,7 @@ class Provenance:
 
     def as_trace(self) -> JsonObject:
         """What is kept of it."""
-        kept: dict[str, Any] = {"model": self.model, "reason": self.reason, "attempts": self.attempts}
+        kept: dict[str, Any] = {"model": self.model, "reason": self.why, "attempts": self.attempts}
         for name in ("confidence", "stopped", "failed", "run", "response_id", "experiment"):
             if getattr(self, name):
                 kept[name] = getattr(self, name)

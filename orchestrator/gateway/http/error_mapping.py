@@ -51,13 +51,7 @@ def to_gateway_error(error: Exception) -> GatewayError | None:
     if isinstance(error, AccountError):
         return GatewayError(409, str(error), code=error.code)
     if isinstance(error, NoAdequateModel) and error.has_failed:
-        names = ", ".join(error.tried)
-        return GatewayError(
-            503,
-            f"no model answered: {names} failed or cannot take this",
-            code="upstream_unavailable",
-            retry_after_s=1.0,
-        )
+        return _all_failed(error)
     if isinstance(error, NoAdequateModel):
         return GatewayError(404, str(without_addresses(str(error))), code=error.code, should_retry=False)
     if isinstance(error, BackendError):
@@ -82,6 +76,24 @@ def to_gateway_error(error: Exception) -> GatewayError | None:
     if isinstance(error, OrchestratorError):
         return GatewayError(500, str(error), code=error.code)
     return None
+
+
+def _all_failed(error: NoAdequateModel) -> GatewayError:
+    """What is wrong with every model alike, else that none answered: whether to ask again hangs on it."""
+    told = f"no model answered: {', '.join(error.tried)} failed or cannot take this"
+    found = [_backend(each) for each in error.failures]
+    if len({(each.status, each.code) for each in found}) != 1:
+        return GatewayError(503, told, code="upstream_unavailable", retry_after_s=1.0)
+    alike = found[0]
+    return GatewayError(
+        alike.status,
+        f"{told}. Of those that were asked: {alike.message}",
+        code=alike.code,
+        kind=alike.kind,
+        param=alike.param,
+        retry_after_s=alike.retry_after_s,
+        should_retry=alike.should_retry,
+    )
 
 
 def _run(error: RunFailed) -> GatewayError:
