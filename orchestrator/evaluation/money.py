@@ -61,4 +61,5 @@ class SuiteMoney:
     def _too_little(self, usd: float) -> BudgetExceeded:
         left = self.ledger.remaining_usd() or 0.0
         message = f"{left:.6f} of {self.limit:g} USD are left, and one question may cost {usd:.6f}"
-        return BudgetExceeded(message, limit="usd", remedy=f"Allow the suite at least usd: {usd:.2g}, or more")
+        remedy = f"Allow the suite more than usd: {usd:.2g}, or state a smaller budget.usd in its configuration"
+        return BudgetExceeded(message, limit="usd", remedy=remedy)

@@ -38,7 +38,8 @@ from orchestrator.verifiers import Criterion, JudgeVerifier
 
 Ask = Callable[[Orchestrator, VariantConfig, Case], Awaitable[ScoredAnswer]]
 FIRST_LOOK, LOOK_EVERY = 30, 10  # examples
-DRAFTS_OF_DEAREST = 4  # that a question of a configuration without a budget may use
+SHARE_OF_ALL = 0.02  # of a suite's money, for a question of a configuration without a budget
+DRAFTS_OF_ONE, DRAFTS_OF_SEARCH = 2, 12  # of the dearest model, for such a question: one draft may be asked for twice
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ async def evaluate(suite: Suite, *, on_asked: Callable[[int, int], None] = lambd
             engines[name] = await stack.enter_async_context(_engine(suite, variant))
         money = SuiteMoney(suite.usd)
         judge = _judge_of(suite, engines, money) if needs_judge else None
-        ask = partial(_ask, judge=judge, money=money, at_once=asyncio.Semaphore(suite.at_once), of=suite.at_once)
+        ask = partial(_ask, judge=judge, money=money, at_once=asyncio.Semaphore(suite.at_once))
         return await _rounds(suite, cases, engines, ask, money, on_asked)
 
 
@@ -166,7 +167,6 @@ async def _ask(
     judge: Judge | None,
     money: SuiteMoney,
     at_once: asyncio.Semaphore,
-    of: int,
 ) -> ScoredAnswer:
     """One answer, graded. Raises `BudgetExceeded` where the suite's money is short; other errors are in the answer."""
     settings: QuerySettings = {"messages": list(case.messages)}
@@ -178,15 +178,16 @@ async def _ask(
         settings["models"] = variant.models
     async with at_once:
         own: Ledger | None = None
-        trace, began = Trace(), time.perf_counter()
+        room, trace, began = 0.0, Trace(), time.perf_counter()
         try:
             asked = read_settings(None, settings, engine.backends, engine.tools, engine.catalog)
             plan = await engine.plan(asked.query, trace, budget=asked.budget)
-            async with money.room(_may_cost(engine, plan, money.limit, of), plan.budget) as own:
+            room = _may_cost(engine, plan, money.limit)
+            async with money.room(room, plan.budget) as own:
+                began = time.perf_counter()
                 answer = await engine.execute(plan, trace, own)
         except OrchestratorError as error:
-            is_money = isinstance(error, BudgetExceeded) and error.limit == "usd" and money.limit is not None
-            if is_money and (own is None or plan.budget.usd is None):  # no limit of the configuration's own
+            if isinstance(error, BudgetExceeded) and (own is None or _is_the_suites(error, plan.budget, room, money)):
                 raise
             usd = own.spent_usd if own is not None else 0.0
             seconds = time.perf_counter() - began
@@ -205,16 +206,23 @@ async def _ask(
     )
 
 
-def _may_cost(engine: Orchestrator, plan: Plan, limit: float | None, at_once: int) -> float:
-    """What one question may use of the suite's money, in USD: what its configuration allows it.
+def _may_cost(engine: Orchestrator, plan: Plan, limit: float | None) -> float:
+    """What one question may use of the suite's money, in USD: as much as its configuration allows it.
 
-    Where that allows any sum: a share of the suite's, and some drafts of the dearest model at least.
+    Where that allows any sum, or nearly all of the suite's: a fiftieth of it, and as many drafts of the dearest model
+    as a search may want.
     """
-    if plan.budget.usd is not None:
-        return plan.budget.usd
-    prices = (worst_case(backend, plan.request).usd for backend in engine.backends.values())
+    names = plan.query.models or engine.backends
+    prices = (worst_case(engine.backends[name], plan.request).usd for name in names)
     dearest = max((usd for usd in prices if usd is not None), default=0.0)
-    return max((limit or 0.0) / at_once, DRAFTS_OF_DEAREST * dearest)
+    drafts = DRAFTS_OF_ONE if plan.single_draft_model() is not None else DRAFTS_OF_SEARCH
+    ample = max((limit or 0.0) * SHARE_OF_ALL, drafts * dearest)
+    return ample if plan.budget.usd is None else min(plan.budget.usd, ample)
+
+
+def _is_the_suites(error: BudgetExceeded, own: Budget, room: float, money: SuiteMoney) -> bool:
+    """Whether the suite's money was short, and not that of the question."""
+    return error.limit == "usd" and money.limit is not None and (own.usd is None or room < own.usd)
 
 
 def _engine(suite: Suite, variant: VariantConfig) -> Orchestrator:

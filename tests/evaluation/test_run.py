@@ -155,6 +155,21 @@ def test_the_suites_money_does_not_change_what_is_measured(tmp_path: Path, sums:
     assert found[0.03]["usd"] <= 0.03
 
 
+@pytest.mark.parametrize("budget", [None, {"usd": 5.0}, {"usd": 0.05}])
+@pytest.mark.parametrize("at_once", [1, 50])
+def test_money_that_does_for_all_is_used_for_all(
+    tmp_path: Path, sums: tuple[Sums, str], budget: dict[str, float] | None, at_once: int
+) -> None:
+    path = fleet_suite(tmp_path, sums[1], usd=0.5, at_once=at_once, stop_early=False)
+    config = yaml.safe_load((tmp_path / "orchestrator.yaml").read_text())
+    config["strategy"] = "cascade"
+    (tmp_path / "orchestrator.yaml").write_text(yaml.safe_dump({**config, "budget": budget or {}}))
+    _, found = run(path)
+    assert found["examples"] == 200, found["stopped"]
+    assert found["configurations"][0]["errors"] == 0
+    assert found["usd"] < 0.5
+
+
 def test_too_little_money_for_one_question_is_told_before_any_is_asked(tmp_path: Path, sums: tuple[Sums, str]) -> None:
     before = sums[0].calls
     done = CliRunner().invoke(main, ["eval", str(fleet_suite(tmp_path, sums[1], usd=0.01))])
