@@ -11,6 +11,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -382,6 +383,53 @@ def test_forty_restarts_spend_no_more_than_the_limit_and_one_overrun(tmp_path: P
     assert used >= billed
     assert billed <= 1_000 + 100
     database.close()
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_what_was_held_and_given_back_is_left_again(tmp_path: Path, is_shared: bool) -> None:
+    """A search holds all that is left of a small budget, and uses next to nothing of it."""
+    database = open_database(str(tmp_path / "g.db"))
+    chain = (Account.of("key", "key", AccountLimits(usd=1e-6)),)  # 1,000 nano-dollars
+
+    async def live() -> None:
+        one, other = (Limiter(Quotas(database, name), is_shared=is_shared) for name in ("one", "other"))
+        for spent in range(0, 50, 10):
+            left = one.left_nano(chain) or 0
+            assert left == 1_000 - spent
+            hold = await one.hold(chain, usd_nano=left, tokens=0)
+            with suppress(LimitReached):
+                await other.hold(chain, usd_nano=500, tokens=0)
+            if is_shared and spent == 0:  # later it is refused without a look for a moment
+                assert other.left_nano(chain) == 0
+            hold.settle({"usd": 10})
+            await one.book()
+            await other.look_again(chain)
+            if is_shared:
+                assert (other.left_nano(chain) or 0) >= 900
+        await one.aclose()
+        await other.aclose()
+
+    asyncio.run(live())
+    database.close()
+
+
+def test_searches_side_by_side_wait_for_money_that_is_only_held(tmp_path: Path) -> None:
+    """Each search holds what an answer may be worth, which is all that such a key has."""
+    with running_gateway(tmp_path, strategy="cascade") as run:
+        key = run.new_key(limits=AccountLimits(usd=0.03))
+
+        def ask(n: int) -> Any:
+            return run.chat(f"Who wrote book {n} of the trilogy?", model="auto", key=key, max_tokens=50)
+
+        with ThreadPoolExecutor(10) as pool:
+            answers = list(pool.map(ask, range(40)))
+        told = {answer.status_code: answer for answer in answers}
+        assert told.keys() <= {200, 429}, told[402].text
+        if 429 in told:
+            assert told[429].headers["retry-after"] == "1"
+            assert "requests that are running may give some back" in told[429].json()["error"]["message"]
+        assert settled(lambda: ask(50).status_code == 200)
+        assert [ask(n).status_code for n in range(60, 66)] == [200] * 6
 
 
 def test_amounts_are_told_with_the_digits_that_they_need() -> None:

@@ -27,6 +27,7 @@ from orchestrator.storage.quotas import CONCURRENCY, Booking, Buried, Quota, Quo
 
 USD, REQUESTS, TOKENS = "usd", "requests", "tokens"
 MINUTE_S = 60
+LITTLE = 10  # a budget of which less than a tenth is left is looked at again
 SLICE = 50  # of a budget: a fiftieth is leased at once, and lost to the budget if this process is killed
 SHARED_SLICE = 10  # of what passes in a minute or is in use at once, where other processes share it
 PATIENCE_S = 1.5  # how long a request waits for money that other processes hold and do not use
@@ -98,6 +99,7 @@ class QuotaLease:
             return None
         booking = Booking(self.quota, self.spent, returned, debt)
         self.spare += debt - returned
+        self.unleased += returned
         self.spent = 0
         return booking
 
@@ -105,6 +107,7 @@ class QuotaLease:
         """It could not be booked: it is, the next time."""
         self.spent += booking.spent
         self.spare += booking.returned - booking.beyond
+        self.unleased -= booking.returned
 
     def excess(self) -> Booking | None:
         """Takes out what was spent beyond the lease of a process that was taken for dead.
@@ -250,6 +253,28 @@ class Limiter:
         `None` without a budget.
         """
         return min((nano for _, nano in self._budgets_left(chain)), default=None)
+
+    async def look_again(self, chain: Iterable[Account]) -> None:
+        """Looks how much of budgets is left that this process takes for nearly spent: others may have given back."""
+        if not self._is_shared:
+            return
+        now = self._clock()
+        for account, nano in list(self._budgets_left(chain)):
+            lease = self._leases.get(Quota(account.subject, USD, period_of(account.limits.period, now)))
+            if lease is None or nano > lease.limit // LITTLE:
+                continue
+            used, leased = await self._in_thread(partial(self.quotas.standing, lease.quota))
+            lease.unleased = lease.limit - used - leased
+
+    def holder_of(self, chain: Iterable[Account], own_nano: int) -> str | None:
+        """Of whose budget, in words, other requests here hold money at this moment; `None` for nobody's."""
+        now = self._clock()
+        for account in chain:
+            if account.nano is not None:
+                lease = self._leases.get(Quota(account.subject, USD, period_of(account.limits.period, now)))
+                if lease is not None and lease.held > own_nano:
+                    return account.what
+        return None
 
     def without_money(self, chain: Iterable[Account]) -> str | None:
         """Whose budget, in words, has nothing left that is neither spent nor held; `None` where each has."""

@@ -63,7 +63,7 @@ class RequestAccount:
         self._requests = 1
         self._calls = 0
         self.standing: list[tuple[str, int, int]] = []
-        self.is_estimated = self._is_overrun = False
+        self.is_estimated = self._is_overrun = self._is_cut = False
 
     @property
     def id(self) -> str:
@@ -131,33 +131,52 @@ class RequestAccount:
 
         What other processes have spent is known only by trying: less may still do.
         """
+        await self._limiter.look_again(self.principal.chain)
         budget = envelope()
         try:
-            await self.hold(budget.usd or 0.0, budget.tokens or 0)
+            await self._hold_all(budget)
         except LimitReached as error:
             smaller = envelope()
-            if error.kind not in (USD, TOKENS) or smaller == budget or smaller.usd == 0 or smaller.tokens == 0:
+            if error.kind == USD and smaller.usd == 0:
+                raise self._held_elsewhere("nothing of it is left") or error from None
+            if error.kind not in (USD, TOKENS) or smaller == budget or smaller.tokens == 0:
                 raise
             budget = smaller
-            await self.hold(budget.usd or 0.0, budget.tokens or 0)
+            await self._hold_all(budget)
         return budget
+
+    async def _hold_all(self, budget: Budget) -> None:
+        left = self.left_nano()
+        self._is_cut = left is not None and budget.usd is not None and to_nano(budget.usd) >= left
+        await self.hold(budget.usd or 0.0, budget.tokens or 0)
 
     def explained(self, error: BudgetExceeded, stated: Budget) -> Exception:
         """What a search's or a run's own limit means, where it is that of its accounts.
 
-        Of their tokens there are more in the next minute. Of their money there is no more: all of it was held.
+        Of their tokens there are more in the next minute. Of their money there is more when requests that are running
+        give some back; where there are none, there is no more: all of it was held.
         """
-        whose = (
-            self._limiter.without_money(self.principal.chain)
-            if error.limit == USD and not error.is_price_unknown
-            else None
-        )
+        is_money = error.limit == USD and not error.is_price_unknown
+        elsewhere = self._held_elsewhere(error.message) if is_money and self._is_cut else None
+        if elsewhere is not None:
+            return elsewhere
+        whose = self._limiter.without_money(self.principal.chain) if is_money else None
         if whose is not None and (stated.usd is None or self._holds_less_than(stated.usd)):
             told = f"the budget of the {whose} does not allow this request: {error.message}"
             return LimitReached(told, kind=USD, retry_after_s=None, remedy=MONEY_REMEDY)
         if error.limit != "tokens" or stated.tokens is not None or self.left_tokens() is None:
             return error
         return minute_used(f"the tokens of this minute do not allow this: {error.message}", TOKENS, self._limiter.now)
+
+    def _held_elsewhere(self, why: str) -> LimitReached | None:
+        """What to tell where other requests hold money of its accounts; `None` where none does."""
+        own = self._held_nano or 0 if self._hold is not None else 0
+        holder = self._limiter.holder_of(self.principal.chain, own)
+        if holder is None:
+            return None
+        told = f"the budget of the {holder} does not allow this request: {why}"
+        told += ", and requests that are running may give some back"
+        return LimitReached(told, kind=USD, retry_after_s=1.0, remedy="Wait for one of them to end")
 
     def _holds_less_than(self, usd: float) -> bool:
         return self._held_nano is not None and self._held_nano < to_nano(usd)
