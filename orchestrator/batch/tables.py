@@ -10,6 +10,8 @@ from itertools import chain
 from orchestrator.errors import InvalidArgument
 from orchestrator.jsontypes import JsonValue
 
+NOT_UTF8 = "it is not UTF-8"
+
 Row = tuple[Mapping[str, JsonValue] | None, str]  # (values, or what is wrong)
 
 
@@ -100,7 +102,7 @@ def _record(names: list[str], cells: list[str]) -> Row:
     if len(cells) != len(names):
         return None, f"it has {len(cells)} cells, and the table {len(names)} columns"
     if not _is_text(cells):
-        return None, "it is not UTF-8: say --encoding latin-1 or cp1252, or save the file as UTF-8"
+        return None, f"{NOT_UTF8}: say --encoding latin-1 or cp1252, or save the file as UTF-8"
     return dict(zip(names, cells, strict=True)), ""
 
 

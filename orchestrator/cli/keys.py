@@ -77,6 +77,8 @@ def add(
     from orchestrator.storage.accounts import Accounts
 
     check_name(name, "a key")
+    for option, text in (("--models", models), ("--scopes", scopes), ("--permissions", permissions)):
+        _check_list(option, text)
     allowed = _split(permissions) or DEFAULT_PERMISSIONS
     unknown = set(allowed) - set(PERMISSIONS)
     if unknown:
@@ -102,6 +104,18 @@ def add(
         return
     click.echo(secret)
     click.echo(f"{key.id}: {name} of {org}{f'/{team}' if team else ''}. The key is shown this once.", err=True)
+
+
+def _check_list(option: str, text: str | None) -> None:
+    """Raises `InvalidQuery` on a list of nothing (a variable of the shell that is unset), and on a * within a name."""
+    from orchestrator.errors import InvalidQuery
+
+    names = _split(text)
+    if names == ():
+        raise InvalidQuery(f"{option} names nothing", remedy=f"Leave {option} out, or say which")
+    within = next((name for name in names or () if "*" in name[:-1]), None)
+    if within is not None:
+        raise InvalidQuery(f"{option}: a * ends a name, and {within!r} has one before its end", remedy="Write acme-*")
 
 
 def _found_or_added(name: str, known: Sequence[Org | Team], what: str, add: Callable[[str], str]) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.tuning import GradedAnswers, TestedRecipe, Tuned
 
 MAX_WORKERS = 4
+NOT_SHOWN = {"saves nothing": "not shown to save", "does not differ": "not shown to differ"}
 WORTH_A_CACHE = 0.01  # of the queries, that repeat an earlier one
 
 
@@ -210,6 +211,5 @@ def _as_text(found: Tuned, max_loss: float, written: Path | None) -> str:
 
 
 def _tested(each: TestedRecipe) -> str:
-    return (
-        f"{each.outcome:17} score {each.quality.value:+.3f}, cost x {each.cost.value:.2f}: {each.trial.proposal.name}"
-    )
+    told = NOT_SHOWN.get(each.outcome, each.outcome)
+    return f"{told:19} score {each.quality.value:+.3f}, cost x {each.cost.value:.2f}: {each.trial.proposal.name}"

@@ -29,8 +29,11 @@ class AnswerGrade:
 
 
 Holds = Callable[[Answer, Assertion], bool | Awaitable[bool]]
-Judge = Callable[[str, str, str, float], Awaitable[bool]]
-"""Whether a model finds that an answer satisfies a rubric: (question, answer, rubric, least score in [0, 1])."""
+Judge = Callable[[str, str, str, float], Awaitable[bool | None]]
+"""Whether a model finds that an answer satisfies a rubric: (question, answer, rubric, least score in [0, 1]).
+
+`None` where nothing can be read out of what it says.
+"""
 
 
 async def grade(case: Case, answer: Answer, judge: Judge | None = None) -> AnswerGrade:
@@ -49,13 +52,15 @@ async def grade(case: Case, answer: Answer, judge: Judge | None = None) -> Answe
         told = "cannot tell whether it says" if undecided else "not"
         failed.append(f"{told} {' or '.join(case.targets)}"[:120])
     counted = [each for each in case.assertions if each.weight > 0]
-    missed = [each for each in counted if await _holds(case, answer, each, judge) == each.negated]
+    found = [await _holds(case, answer, each, judge) for each in counted]
+    missed = [each for each, holds in zip(counted, found, strict=True) if holds is None or holds == each.negated]
     if case.threshold is None or _share(counted, missed) < case.threshold:
         failed += map(str, missed)
+        undecided |= None in found
     return AnswerGrade(not failed, "; ".join(failed), undecided)
 
 
-async def _holds(case: Case, answer: Answer, asked: Assertion, judge: Judge | None) -> bool:
+async def _holds(case: Case, answer: Answer, asked: Assertion, judge: Judge | None) -> bool | None:
     if asked.kind == RUBRIC:
         assert judge is not None, "a suite with rubrics names its judge"
         least = LEAST_JUDGED if asked.threshold is None else asked.threshold
@@ -162,5 +167,5 @@ def check_assertion(asked: Assertion) -> None:
     """Raises `ConfigError` on an assertion that no answer can be held to: that is found out before any is paid for."""
     if asked.kind in _PREPARED:
         _PREPARED[asked.kind](asked)
-    elif asked.value is None:
+    elif asked.value in (None, "", []):
         raise ConfigError(f"{asked} says nothing of the answer", remedy="Add `value:`")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.batch.rows import KINDS, read_rows
+from orchestrator.batch.tables import NOT_UTF8
 from orchestrator.config.yaml_loader import load_located
 from orchestrator.errors import ConfigError, InvalidArgument
 from orchestrator.evaluation.assertions import NAMES, RUBRIC, check_assertion
@@ -77,6 +78,8 @@ def _rows(path: Path) -> Iterator[tuple[object, str, str]]:
     for read in read_rows(path, id_column=""):  # a sample may have an id while its neighbour has none
         where = f"{path}: row {read.number}"
         if read.mistake:
+            if read.mistake.startswith(NOT_UTF8):
+                raise ConfigError(f"{where}: {NOT_UTF8}", remedy="Save the file as UTF-8")
             raise ConfigError(f"{where}: {read.mistake}", remedy="Mend the row, or take it out")
         yield dict(read.values), where, read.id
 

@@ -20,20 +20,29 @@ class SuiteMoney:
     def __init__(self, usd: float | None) -> None:
         self.limit = usd
         self.ledger = Ledger(Budget(usd=usd))
-        self._changed = asyncio.Condition()
+        self._changed, self._turn = asyncio.Condition(), asyncio.Lock()
         self._running = 0
         self._spent: BudgetExceeded | None = None
 
     @asynccontextmanager
-    async def room(self, usd: float, budget: Budget) -> AsyncIterator[Ledger]:
+    async def room(self, usd: float, budget: Budget, *, is_paid_for: bool = False) -> AsyncIterator[Ledger]:
         """The account of something that may use `usd`, within `budget`; waits until others have given back so much.
 
-        Raises `BudgetExceeded` when nobody is left who could.
+        One after the other, in the order of their coming, so that the first examples are whole when the money ends;
+        what grades an answer that `is_paid_for` goes before them. Raises `BudgetExceeded` when nobody is left who could
+        give back.
         """
         if self.limit is None:
             yield Ledger(budget, within=self.ledger)
             return
-        held, own = await self._hold(usd), Ledger(budget & Budget(usd=usd))
+        if is_paid_for:
+            held = await self._hold(usd)
+        else:
+            async with self._turn:
+                if self._spent is not None:
+                    raise self._spent
+                held = await self._hold(usd)
+        own = Ledger(budget & Budget(usd=usd))
         try:
             yield own
         finally:
@@ -44,22 +53,21 @@ class SuiteMoney:
 
     async def _hold(self, usd: float) -> Reservation:
         async with self._changed:
-            while self._spent is None:
+            while True:
                 try:
                     held = self.ledger.reserve(usd=usd)
                 except BudgetExceeded:
                     if not self._running:
                         self._spent = self._too_little(usd)
-                        break
+                        raise self._spent from None
                     await self._changed.wait()
                 else:
                     self._running += 1
                     return held
-            self._changed.notify_all()
-            raise self._spent
 
     def _too_little(self, usd: float) -> BudgetExceeded:
         left = self.ledger.remaining_usd() or 0.0
         message = f"{left:.6f} of {self.limit:g} USD are left, and one question may cost {usd:.6f}"
-        remedy = f"Allow the suite more than usd: {usd:.2g}, or state a smaller budget.usd in its configuration"
+        least = (self.limit or 0.0) + usd
+        remedy = f"Allow the suite usd: {least:.2g}, say, or state a smaller budget.usd in its configuration"
         return BudgetExceeded(message, limit="usd", remedy=remedy)

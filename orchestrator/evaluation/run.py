@@ -18,8 +18,8 @@ from orchestrator.config.models import Config, load_config
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.settings import QuerySettings, read_settings
-from orchestrator.errors import BudgetExceeded, ConfigError, OrchestratorError
-from orchestrator.evaluation.assertions import RUBRIC, Judge, grade
+from orchestrator.errors import BackendError, BudgetExceeded, ConfigError, OrchestratorError
+from orchestrator.evaluation.assertions import RUBRIC, AnswerGrade, Judge, grade
 from orchestrator.evaluation.case import Case
 from orchestrator.evaluation.dataset import read_cases
 from orchestrator.evaluation.money import SuiteMoney
@@ -113,7 +113,8 @@ async def _rounds(
         on_asked(asked, len(cases))
         if short is not None:
             if not asked:
-                raise ConfigError(f"no question can be asked: {short.message}", remedy=short.remedy)
+                told = "no example can be answered by all configurations"
+                raise ConfigError(f"{told}: {short.message}", remedy=short.remedy)
             stopped = f"the budget is spent: {short.message}"
             break
         if suite.stop_early and asked < len(cases) and _is_decided(suite, rows):
@@ -192,7 +193,10 @@ async def _ask(
             usd = own.spent_usd if own is not None else 0.0
             seconds = time.perf_counter() - began
             return ScoredAnswer(case, "", False, error.message, usd, seconds, 0.0, "", error.code)
-        found = await grade(case, answer, judge)
+        try:
+            found = await grade(case, answer, judge)
+        except BackendError as error:
+            found = AnswerGrade(False, f"the judge gave no grade: {error.message}", undecided=True)
     return ScoredAnswer(
         case,
         answer.text,
@@ -252,10 +256,10 @@ def _judge_of(suite: Suite, engines: dict[str, Orchestrator], money: SuiteMoney)
         )
     ask, price_usd = asking(backends[suite.judge])
 
-    async def judge(question: str, answer: str, rubric: str, least: float) -> bool:
+    async def judge(question: str, answer: str, rubric: str, least: float) -> bool | None:
         verifier = JudgeVerifier(ask, [Criterion("rubric", rubric)], at_least=least, price_usd=price_usd)
         usd = verifier.price_usd(question, answer)
-        async with money.room(usd or 0.0, Budget()) as own:
+        async with money.room(usd or 0.0, Budget(), is_paid_for=True) as own:
             held = own.reserve(usd=usd)
             try:
                 verdict = await verifier.verify(question, answer)
@@ -263,6 +267,6 @@ def _judge_of(suite: Suite, engines: dict[str, Orchestrator], money: SuiteMoney)
                 own.settle_worst_case(held)
                 raise
             own.settle(held, usd=verdict.cost_usd)
-        return verdict.passed is True
+        return verdict.passed
 
     return judge

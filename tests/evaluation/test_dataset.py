@@ -147,6 +147,8 @@ def test_a_conversation_among_the_variables_is_no_list_of_tests(tmp_path: Path) 
             "test 1: regex.*no regular",
         ),
         ("q.yaml", "- {vars: {question: a}, assert: [{type: contains}]}", "says nothing of the answer"),
+        ("q.yaml", "- {vars: {question: a}, assert: [{type: contains, value: ''}]}", "says nothing of the answer"),
+        ("q.yaml", "- {vars: {question: a}, assert: [{type: contains-all, value: []}]}", "says nothing of the answer"),
         ("q.yaml", "- {vars: {question: a}, assert: [{type: cost}]}", "the limit is None"),
         ("q.yaml", "- {vars: {question: a}, assert: [{type: is-json, value: 3}]}", "no JSON Schema"),
         ("q.json", "[1]", "not an object"),
@@ -156,6 +158,13 @@ def test_a_conversation_among_the_variables_is_no_list_of_tests(tmp_path: Path) 
 def test_a_file_that_cannot_be_used_is_told_with_its_place(tmp_path: Path, name: str, content: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         read_cases(written(tmp_path, name, content))
+
+
+def test_text_in_another_encoding_is_told_without_options_that_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_bytes("question,answer\nWie spät?,fünf\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="row 1: it is not UTF-8") as caught:
+        read_cases(tmp_path / "q.csv")
+    assert "--" not in caught.value.remedy
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -174,8 +174,8 @@ def test_too_little_money_for_one_question_is_told_before_any_is_asked(tmp_path:
     before = sums[0].calls
     done = CliRunner().invoke(main, ["eval", str(fleet_suite(tmp_path, sums[1], usd=0.01))])
     assert done.exit_code == 2
-    assert "no question can be asked" in done.stderr
-    assert "one question may cost 0.020000" in done.stderr
+    assert "no example can be answered by all configurations" in " ".join(done.stderr.split())
+    assert "one question may cost 0.020000" in " ".join(done.stderr.split())
     assert sums[0].calls == before
 
 
@@ -309,3 +309,38 @@ def test_a_part_of_what_is_held_against_an_answer_may_do(threshold: float | None
     held = (Assertion("contains", "42"), Assertion("contains", "43", weight=weight))
     case = Case("a", ({"role": "user", "content": "6 * 7?"},), (), held, threshold=threshold)
     assert asyncio.run(grade(case, Answer("42", 0.5, "m", 0.0, 0.1, False, ""))).passed is passes
+
+
+class Judges(Sums):
+    """As `Sums`; its judgements cannot be read, or fail."""
+
+    def __init__(self, *, fails: bool) -> None:
+        super().__init__()
+        self.fails = fails
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = await read_body(receive)
+        text = json.loads(body)["messages"][-1]["content"]
+        if "ate the answer" not in text:
+            said, status = "The answer is 8.", 200
+        else:
+            said, status = "I cannot help with that.", 400 if self.fails else 200
+        choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 20, "completion_tokens": 8}
+        answer = {"choices": [choice], "usage": usage} if status == 200 else {"error": {"message": "no"}}
+        await reply(send, status, answer)
+
+
+@pytest.mark.parametrize("kind", ["llm-rubric", "not-llm-rubric"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_judge_does_not_decide_counts_as_wrong(tmp_path: Path, kind: str, fails: bool) -> None:
+    with served(Judges(fails=fails)) as url:
+        path = suite(tmp_path, url, judge="good", expect=[{"of": "cheap", "score_at_least": 0.5}])
+        row = {"question": "What is 4 + 4?", "assert": [{"type": kind, "value": "is polite"}]}
+        (tmp_path / "q.jsonl").write_text("\n".join([json.dumps(row)] * 12))
+        code, found = run(path)
+    assert code == 1
+    assert {each["passed"] for each in found["answers"]} == {False}
+    assert found["configurations"][0]["undecided"] == 12
+    assert all(("the judge gave no grade" in each["why"]) is fails for each in found["answers"])
+    assert found["usd"] > 0

@@ -292,6 +292,11 @@ def test_a_list_of_keys_tells_all_that_they_are_held_to(tmp_path: Path, monkeypa
     assert refused.exit_code == 2
     assert "a period is that of a budget" in refused.stderr
     assert not Path("g.db").exists()
+    for option in ("--models", "--scopes", "--permissions"):
+        for text, said in (("", "names nothing"), (" , ", "names nothing"), ("sm*ll", "a * ends a name")):
+            nothing = run("add", "early", option, text)
+            assert (nothing.exit_code, nothing.stdout) == (2, "")
+            assert said in nothing.stderr
     assert run("add", "bot", "--models", "small,auto:cheap", "--usd", "5", "--period", "day").exit_code == 0
     assert run("add", "eye", "--permissions", "usage,traces", "--scopes", "ann/*").exit_code == 0
     assert run("add", "free").exit_code == 0

@@ -351,6 +351,13 @@ def test_a_model_without_a_price_is_told_to_need_one_under_a_budget_of_the_reque
         assert "fewer tokens" not in refused.json()["error"]["message"]
 
 
+def test_a_key_of_no_scope_is_refused_and_no_fault_of_the_gateway(gateway: Running) -> None:
+    key = gateway.new_key(scopes=())
+    for refused in (gateway.chat(model="auto", key=key), gateway.get("/v1/memories", key=key)):
+        assert refused.status_code == 403
+        assert refused.json()["error"]["code"] == "scope_not_allowed"
+
+
 def test_limits_of_a_minute_and_their_headers(gateway: Running) -> None:
     key = gateway.new_key(limits=AccountLimits(requests_per_minute=3, tokens_per_minute=100_000))
     leave_room_in_the_minute()

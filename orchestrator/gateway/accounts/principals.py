@@ -73,7 +73,7 @@ class Principal:
         """
         name = wanted or "default"
         if self.scopes is not None and wanted is None and not _matches(self.scopes, name):
-            beginning = self.scopes[0].rstrip("*")
+            beginning = next(iter(self.scopes), "").rstrip("*")
             name = f"{beginning}default" if beginning.endswith("/") else beginning or "default"
         if self.scopes is not None and not _matches(self.scopes, name):
             raise GatewayError(
