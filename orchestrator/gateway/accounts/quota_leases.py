@@ -258,34 +258,31 @@ class Limiter:
         """Looks how much of budgets is left that this process takes for nearly spent: others may have given back."""
         if not self._is_shared:
             return
-        now = self._clock()
-        for account, nano in list(self._budgets_left(chain)):
-            lease = self._leases.get(Quota(account.subject, USD, period_of(account.limits.period, now)))
-            if lease is None or nano > lease.limit // LITTLE:
-                continue
-            used, leased = await self._in_thread(partial(self.quotas.standing, lease.quota))
-            lease.unleased = lease.limit - used - leased
+        for _, lease in list(self._budget_leases(chain)):
+            if lease is not None and lease.remaining <= lease.limit // LITTLE:
+                used, leased = await self._in_thread(partial(self.quotas.standing, lease.quota))
+                lease.unleased = lease.limit - used - leased
 
     def holder_of(self, chain: Iterable[Account], own_nano: int) -> str | None:
-        """Of whose budget, in words, other requests here hold money at this moment; `None` for nobody's."""
-        now = self._clock()
-        for account in chain:
-            if account.nano is not None:
-                lease = self._leases.get(Quota(account.subject, USD, period_of(account.limits.period, now)))
-                if lease is not None and lease.held > own_nano:
-                    return account.what
-        return None
+        """Of whose budget, in words, requests here hold more than `own_nano` nano-dollars; `None` for nobody's."""
+        leases = self._budget_leases(chain)
+        return next((account.what for account, lease in leases if lease is not None and lease.held > own_nano), None)
 
     def without_money(self, chain: Iterable[Account]) -> str | None:
         """Whose budget, in words, has nothing left that is neither spent nor held; `None` where each has."""
         return next((account.what for account, nano in self._budgets_left(chain) if nano <= 0), None)
 
     def _budgets_left(self, chain: Iterable[Account]) -> Iterator[tuple[Account, int]]:
+        for account, lease in self._budget_leases(chain):
+            limit = account.nano or 0
+            yield account, limit if lease is None else min(lease.remaining, limit)
+
+    def _budget_leases(self, chain: Iterable[Account]) -> Iterator[tuple[Account, QuotaLease | None]]:
+        """The accounts that have a budget, each with what this process has leased of it; `None` before the first."""
         now = self._clock()
         for account in chain:
             if account.nano is not None:
-                lease = self._leases.get(Quota(account.subject, USD, period_of(account.limits.period, now)))
-                yield account, account.nano if lease is None else min(lease.remaining, account.nano)
+                yield account, self._leases.get(Quota(account.subject, USD, period_of(account.limits.period, now)))
 
     def left_tokens(self, chain: Iterable[Account]) -> int | None:
         """Tokens that the tightest limit of the chain still allows in this minute, as far as this process knows.

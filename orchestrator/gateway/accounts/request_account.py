@@ -106,7 +106,7 @@ class RequestAccount:
     def left_for_a_call(self, within: Budget) -> Budget:
         """What one more call may use: of the request's own budget, and of the money of its accounts."""
         nano = self.left_nano()
-        return self._left_of(within) & Budget(usd=None if nano is None else max(from_nano(nano), 0.0))
+        return self._left_of(within) & Budget(usd=None if nano is None else from_nano(nano))
 
     def _left_of(self, budget: Budget) -> Budget:
         """What earlier attempts of this request have left of its own budget."""

@@ -426,14 +426,14 @@ class Completions:
         profile = self._backend(model).profile
         room = profile.context_tokens - job.asked.prompt_tokens(self._family(model))
         longest = max(min(profile.max_output_tokens, room), MIN_OUTPUT_TOKENS)
-        left, several = job.tab.left_for_a_call(job.budget), calls * job.asked.several
+        left, answers = job.tab.left_for_a_call(job.budget), calls * job.asked.several
         fits = longest
         reading, all_of_it = profile.worst_usd(prompt, 0), profile.worst_usd(prompt, longest)
         if left.usd is not None and reading is not None and all_of_it is not None and all_of_it > reading:
-            paid = (left.usd - calls * reading) / several * longest / (all_of_it - reading)
+            paid = (left.usd - calls * reading) / answers * longest / (all_of_it - reading)
             fits = min(fits, math.floor(paid) - 1)  # one less: sums of money are rounded up
         if left.tokens is not None:
-            fits = min(fits, (left.tokens - calls * prompt) // several)
+            fits = min(fits, (left.tokens - calls * prompt) // answers)
         return max(fits, min(longest, self.engine.max_tokens))
 
     async def _local(self, job: ChatJob, model: str) -> bytes:
