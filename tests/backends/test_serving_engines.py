@@ -22,7 +22,7 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.errors import BackendUnavailable
 from orchestrator.router import ModelProfile
 from orchestrator.serving.prompt_chunks import CHUNK_TOKENS
-from tests.support.gateway import completion, read_body, reply, running_gateway, served
+from tests.support.gateway import completion, read_body, reply, running_gateway, served, settled
 
 PROFILE = ModelProfile("m", 1.0, 1.0, prefill_tokens_per_s=10_000.0)
 LONG = "The rules of this house are long. " * 300
@@ -85,8 +85,8 @@ def test_calls_go_where_the_metrics_tell_of_less_load() -> None:
     async def run(urls: list[str]) -> None:
         backend = backend_of(urls)
         await backend.chat(asked("one"))
-        while any(math.isinf(replica.told_s) for replica in backend.upstream.replicas.all):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # until the first reports are in
+        replicas = backend.upstream.replicas.all
+        assert await asyncio.to_thread(settled, lambda: all(math.isfinite(replica.told_s) for replica in replicas))
         before = len(busy.bodies)
         for number in range(20):
             await backend.chat(asked(f"question {number}"))

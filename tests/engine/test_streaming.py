@@ -31,6 +31,7 @@ from orchestrator import (
 from orchestrator.search.live_text import LiveText
 from orchestrator.testing import ScriptedBackend
 from tests.support.faulty_server import chunk, completion, faulty_server, reply, stream
+from tests.support.gateway import settled
 
 SURE = ModelProfile("sure", 1.0, 1.0, skill=0.97)
 
@@ -186,8 +187,7 @@ def test_closing_cancels_and_settles() -> None:
             trace, ledger = Trace(), Ledger(Budget(usd=1))
             plan = await fleet.plan(Query("What is the answer?"), trace)
             task = asyncio.ensure_future(fleet.execute(plan, trace, ledger, LiveText(lambda _: None)))
-            while len(model.asked) < 2:  # noqa: ASYNC110 - a scripted model sets no event
-                await asyncio.sleep(0.01)
+            assert await asyncio.to_thread(settled, lambda: len(model.asked) == 2)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         return first, ledger
