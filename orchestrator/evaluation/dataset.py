@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from orchestrator.config.yaml_loader import load_located
 from orchestrator.errors import ConfigError, InvalidArgument
 from orchestrator.evaluation.assertions import NAMES, RUBRIC, check_assertion
 from orchestrator.evaluation.case import Assertion, Case
-from orchestrator.evaluation.promptfoo import promptfoo_rows, read_promptfoo
+from orchestrator.evaluation.promptfoo import expanded, read_promptfoo, read_text
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 
 QUESTIONS = ("question", "query", "input", "prompt", "messages")
@@ -29,9 +29,10 @@ TARGETS = ("answer", "target", "expected", "ground_truth", "gold", "ideal", "ref
 VARIABLE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 COLUMN_OF_EXPECTED = re.compile(r"__expected\d*")
-ELSEWHERE = ("javascript", "fn", "eval", "python", "ruby", "webhook", "similar", "factuality", "file")
-OTHER_NAMES = {"grade": RUBRIC, **dict(zip(ELSEWHERE, ELSEWHERE, strict=True))}
-"""What promptfoo takes for an assertion in a cell, before a colon; here it is known, or refused, and no answer."""
+ALIASES = {"grade": RUBRIC}
+NOT_HERE = ("javascript", "fn", "eval", "python", "ruby", "webhook", "similar", "factuality", "file")
+"""Before a colon, assertions of promptfoo that are refused here: they are no answer to compare with."""
+NOTHING: JsonMapping = {}
 SHORT_ASSERTION = re.compile(r"(not-)?([a-z][a-z-]*)(?:\(([\d.]+)\))?(?::\s*(.*))?", re.DOTALL)
 
 
@@ -54,12 +55,22 @@ def read_cases(path: Path, *, prompt: str | None = None) -> list[Case]:
     return found
 
 
-def _cases(path: Path, prompt: str | None) -> Iterator[Case]:
+def _cases(path: Path, prompt: str | None, defaults: JsonMapping = NOTHING) -> Iterator[Case]:
     if path.suffix in (".yaml", ".yml"):
-        yield from _promptfoo(path, prompt)
-        return
-    for row, where, name in _rows(path):
-        yield _case(row, where, name, prompt)
+        found = read_promptfoo(path, load_located(read_text(path), str(path)).value, prompt=prompt)
+        prompt, defaults = found.prompt, found.defaults or defaults
+        if isinstance(found.tests, str):
+            yield from _cases(path.parent / found.tests.removeprefix("file://"), prompt, defaults)
+            return
+        tests = _list(path, found.tests)
+        rows: Iterable[tuple[object, str, str]] = (
+            (row, f"{path}: test {number}", str(number)) for number, row in enumerate(tests, 1)
+        )
+    else:
+        rows = _rows(path)
+    for row, where, name in rows:
+        for each, called in expanded(row, where, name, defaults):
+            yield _case(each, where, called, prompt)
 
 
 def _rows(path: Path) -> Iterator[tuple[object, str, str]]:
@@ -70,7 +81,7 @@ def _rows(path: Path) -> Iterator[tuple[object, str, str]]:
             remedy="Write one example a line, as JSON",
         )
     if path.suffix == ".json":
-        text = _text(path)
+        text = read_text(path)
         if text.lstrip().startswith("["):
             for number, row in enumerate(_list(path, load_located(text, str(path)).value), 1):
                 yield row, f"{path}: example {number}", str(number)
@@ -95,28 +106,10 @@ def holds_examples(path: Path) -> bool:
     return bool(first.keys() & {*QUESTIONS}) and bool(first.keys() & {*TARGETS})
 
 
-def _promptfoo(path: Path, prompt: str | None) -> Iterator[Case]:
-    """`tests` of a promptfooconfig, or a list of tests alone."""
-    found = read_promptfoo(path, load_located(_text(path), str(path)).value, prompt=prompt)
-    if isinstance(found.tests, str):
-        yield from _cases(path.parent / found.tests.removeprefix("file://"), found.prompt)
-        return
-    for row, where, name in promptfoo_rows(_list(path, found.tests), found.defaults, path):
-        yield _case(row, where, name, found.prompt)
-
-
 def _list(path: Path, stated: JsonValue) -> list[Any]:
     if not isinstance(stated, list):
         raise ConfigError(f"{path}: not a list of tests", remedy="Write `tests:` with a list of `vars` and `assert`")
     return stated
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        told = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(f"{path}: cannot be read: {told}", remedy="Check the path") from None
 
 
 def _case(row: object, where: str, name: str, prompt: str | None) -> Case:
@@ -214,11 +207,14 @@ def _assertions(row: JsonMapping, where: str) -> tuple[Assertion, ...]:
 def _short(text: str, where: str) -> Assertion:
     """An assertion in a cell of a table: `contains: Paris`, `similar(0.8): ...`, or the very answer."""
     parts = SHORT_ASSERTION.fullmatch(text)
-    kind = parts[2] if parts is not None else ""
-    if parts is None or (kind not in NAMES and (kind not in OTHER_NAMES or parts[4] is None)):
+    if parts is None:
+        return Assertion("equals", text)
+    kind = ALIASES.get(parts[2], parts[2])
+    is_refused = kind in NOT_HERE and parts[4] is not None
+    if kind not in NAMES and not is_refused:
         return Assertion("equals", text)
     threshold = float(parts[3]) if parts[3] else None
-    return _assertion(f"{parts[1] or ''}{OTHER_NAMES.get(kind, kind)}", parts[4], threshold, where)
+    return _assertion(f"{parts[1] or ''}{kind}", parts[4], threshold, where)
 
 
 def _assertion(kind: str, value: JsonValue, threshold: float | None, where: str) -> Assertion:

@@ -10,6 +10,14 @@ from orchestrator.budget import Budget, Ledger, Reservation
 from orchestrator.errors import BudgetExceeded
 
 
+class SuiteMoneySpent(Exception):
+    """The suite's money does not pay for one more question: no error of a configuration, so no wrong answer."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.message, self.remedy = message, remedy
+
+
 class SuiteMoney:
     """What a whole evaluation may cost, in USD; `None` for no limit.
 
@@ -22,15 +30,16 @@ class SuiteMoney:
         self.ledger = Ledger(Budget(usd=usd))
         self._changed, self._turn = asyncio.Condition(), asyncio.Lock()
         self._running = 0
-        self._spent: BudgetExceeded | None = None
+        self._spent: SuiteMoneySpent | None = None
 
     @asynccontextmanager
     async def room(self, usd: float, budget: Budget, *, is_paid_for: bool = False) -> AsyncIterator[Ledger]:
         """The account of something that may use `usd`, within `budget`; waits until others have given back so much.
 
         One after the other, in the order of their coming, so that the first examples are whole when the money ends;
-        what grades an answer that `is_paid_for` goes before them. Raises `BudgetExceeded` when nobody is left who could
-        give back.
+        what grades an answer that `is_paid_for` goes before them.
+
+        Raises `SuiteMoneySpent` when nobody is left who could give back, and where `usd`, not `budget`, was too little.
         """
         if self.limit is None:
             yield Ledger(budget, within=self.ledger)
@@ -45,6 +54,10 @@ class SuiteMoney:
         own = Ledger(budget & Budget(usd=usd))
         try:
             yield own
+        except BudgetExceeded as error:
+            if error.limit == "usd" and (budget.usd is None or usd < budget.usd):
+                raise SuiteMoneySpent(error.message, error.remedy) from error
+            raise
         finally:
             self.ledger.settle(held, usd=own.spent_usd)
             self._running -= 1
@@ -65,9 +78,9 @@ class SuiteMoney:
                     self._running += 1
                     return held
 
-    def _too_little(self, usd: float) -> BudgetExceeded:
+    def _too_little(self, usd: float) -> SuiteMoneySpent:
         left = self.ledger.remaining_usd() or 0.0
         message = f"{left:.6f} of {self.limit:g} USD are left, and one question may cost {usd:.6f}"
         least = (self.limit or 0.0) + usd
         remedy = f"Allow the suite usd: {least:.2g}, say, or state a smaller budget.usd in its configuration"
-        return BudgetExceeded(message, limit="usd", remedy=remedy)
+        return SuiteMoneySpent(message, remedy)

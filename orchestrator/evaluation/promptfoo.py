@@ -6,7 +6,7 @@ scores that look like any others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -43,8 +43,9 @@ def read_promptfoo(path: Path, stated: JsonValue, *, prompt: str | None) -> Prom
         )
     if prompt is None and listed:
         prompt = _prompt(path, listed[0])
-    shared = stated.get("defaultTest")
-    return PromptfooFile(stated.get("tests"), prompt, shared if isinstance(shared, dict) else {})
+    tests, defaults = stated.get("tests"), _mapping(stated.get("defaultTest"))
+    _check(defaults, f"{path}: defaultTest")
+    return PromptfooFile(tests, prompt, defaults)
 
 
 def _prompt(path: Path, stated: JsonValue) -> str:
@@ -57,31 +58,34 @@ def _prompt(path: Path, stated: JsonValue) -> str:
     place = path.parent / text.removeprefix("file://")
     if place.suffix not in READ_AS_TEXT:
         raise ConfigError(f"{path}: the prompt {text} is no text", remedy="Write it as text, with {{variables}}")
+    return read_text(place)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises `ConfigError` where it cannot be read, or is not UTF-8."""
     try:
-        return place.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         told = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(f"{path}: the prompt {text} cannot be read: {told}", remedy="Check the path") from None
+        raise ConfigError(f"{path}: cannot be read: {told}", remedy="Check the path") from None
 
 
-def promptfoo_rows(tests: Sequence[JsonValue], defaults: JsonMapping, path: Path) -> Iterator[tuple[object, str, str]]:
-    """Each test with its place and what it is called; one whose variables are lists is one for every combination.
+def expanded(row: object, where: str, name: str, defaults: JsonMapping) -> Iterator[tuple[object, str]]:
+    """A test with what holds for every test, and what it is called; several where its variables are lists.
 
-    Raises `ConfigError` on what would run code between prompt, answer and grade.
+    Then there is one for every combination. Raises `ConfigError` on what would run code between prompt, answer and
+    grade.
     """
-    for number, row in enumerate(tests, 1):
-        where = f"{path}: test {number}"
-        if not isinstance(row, dict):
-            yield row, where, str(number)
-            continue
-        _check(defaults, f"{path}: defaultTest")
-        _check(row, where)
-        merged = {**defaults, **row, "assert": [*(row.get("assert") or ()), *(defaults.get("assert") or ())]}
-        variables = {**_mapping(defaults.get("vars")), **_mapping(row.get("vars"))}
-        combined = list(_combinations(variables))
-        for place, one in enumerate(combined, 1):
-            name = str(number) if len(combined) == 1 else f"{number}.{place}"
-            yield {**merged, **({"vars": one} if variables else {})}, where, name
+    if not isinstance(row, Mapping) or not (defaults or isinstance(row.get("vars"), Mapping)):
+        yield row, name
+        return
+    _check(row, where)
+    merged = {**defaults, **row, "assert": [*(row.get("assert") or ()), *(defaults.get("assert") or ())]}
+    variables = {**_mapping(defaults.get("vars")), **_mapping(row.get("vars"))}
+    combined = list(_combinations(variables))
+    for place, one in enumerate(combined, 1):
+        called = name if len(combined) == 1 else f"{name}.{place}"
+        yield {**merged, **({"vars": one} if variables else {})}, called
 
 
 def _mapping(stated: object) -> JsonObject:

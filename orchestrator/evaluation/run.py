@@ -18,11 +18,11 @@ from orchestrator.config.models import Config, load_config
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.settings import QuerySettings, read_settings
-from orchestrator.errors import BackendError, BudgetExceeded, ConfigError, OrchestratorError
+from orchestrator.errors import BackendError, ConfigError, OrchestratorError
 from orchestrator.evaluation.assertions import RUBRIC, AnswerGrade, Judge, grade
 from orchestrator.evaluation.case import Case
 from orchestrator.evaluation.dataset import read_cases
-from orchestrator.evaluation.money import SuiteMoney
+from orchestrator.evaluation.money import SuiteMoney, SuiteMoneySpent
 from orchestrator.evaluation.result import (
     ExpectationResult,
     PairedComparison,
@@ -134,7 +134,7 @@ async def _rounds(
 
 async def _answers(
     asking: Sequence[Sequence[Awaitable[ScoredAnswer]]],
-) -> tuple[list[list[ScoredAnswer]], BudgetExceeded | None]:
+) -> tuple[list[list[ScoredAnswer]], SuiteMoneySpent | None]:
     """What every configuration said to the first examples, all that come before one that there was no money for."""
     each = len(asking[0])
     done = await asyncio.gather(*(one for of_case in asking for one in of_case), return_exceptions=True)
@@ -142,7 +142,7 @@ async def _answers(
     for place in range(0, len(done), each):
         row: list[ScoredAnswer] = []
         for answer in done[place : place + each]:
-            if isinstance(answer, BudgetExceeded):
+            if isinstance(answer, SuiteMoneySpent):
                 return rows, answer
             if isinstance(answer, BaseException):
                 raise answer
@@ -169,7 +169,7 @@ async def _ask(
     money: SuiteMoney,
     at_once: asyncio.Semaphore,
 ) -> ScoredAnswer:
-    """One answer, graded. Raises `BudgetExceeded` where the suite's money is short; other errors are in the answer."""
+    """One answer, graded. Raises `SuiteMoneySpent` where the suite's money is short; errors are in the answer."""
     settings: QuerySettings = {"messages": list(case.messages)}
     if case.scope is not None:
         settings["scope"] = case.scope
@@ -179,17 +179,14 @@ async def _ask(
         settings["models"] = variant.models
     async with at_once:
         own: Ledger | None = None
-        room, trace, began = 0.0, Trace(), time.perf_counter()
+        trace, began = Trace(), time.perf_counter()
         try:
             asked = read_settings(None, settings, engine.backends, engine.tools, engine.catalog)
             plan = await engine.plan(asked.query, trace, budget=asked.budget)
-            room = _may_cost(engine, plan, money.limit)
-            async with money.room(room, plan.budget) as own:
+            async with money.room(_may_cost(engine, plan, money.limit), plan.budget) as own:
                 began = time.perf_counter()
                 answer = await engine.execute(plan, trace, own)
         except OrchestratorError as error:
-            if isinstance(error, BudgetExceeded) and (own is None or _is_the_suites(error, plan.budget, room, money)):
-                raise
             usd = own.spent_usd if own is not None else 0.0
             seconds = time.perf_counter() - began
             return ScoredAnswer(case, "", False, error.message, usd, seconds, 0.0, "", error.code)
@@ -222,11 +219,6 @@ def _may_cost(engine: Orchestrator, plan: Plan, limit: float | None) -> float:
     drafts = DRAFTS_OF_ONE if plan.single_draft_model() is not None else DRAFTS_OF_SEARCH
     ample = max((limit or 0.0) * SHARE_OF_ALL, drafts * dearest)
     return ample if plan.budget.usd is None else min(plan.budget.usd, ample)
-
-
-def _is_the_suites(error: BudgetExceeded, own: Budget, room: float, money: SuiteMoney) -> bool:
-    """Whether the suite's money was short, and not that of the question."""
-    return error.limit == "usd" and money.limit is not None and (own.usd is None or room < own.usd)
 
 
 def _engine(suite: Suite, variant: VariantConfig) -> Orchestrator:

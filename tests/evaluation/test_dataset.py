@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from orchestrator import ConfigError
 from orchestrator.evaluation import Assertion, read_cases
@@ -92,6 +93,22 @@ tests:
     assert [case.id for case in cases] == ["1.1", "1.2", "2.1", "2.2", "2.3", "2.4"]
     assert {case.threshold for case in cases} == {0.5}
     assert [each.weight for each in cases[0].assertions] == [3.0, 1.0]
+
+
+def test_tests_in_a_file_of_their_own_and_in_json_mean_the_same(tmp_path: Path) -> None:
+    tests = [{"vars": {"a": [6, 7]}, "assert": [{"type": "contains", "value": "1"}]}]
+    config = "prompts: ['{{a}} * {{b}}?']\ndefaultTest: {vars: {b: 2}, assert: [{type: is-json}]}\ntests: file://FILE"
+    for name, content in (
+        ("t.json", json.dumps(tests)),
+        ("t.jsonl", json.dumps(tests[0])),
+        ("t.yaml", yaml.safe_dump(tests)),
+    ):
+        written(tmp_path, name, content)
+        cases = read_cases(written(tmp_path, "p.yaml", config.replace("FILE", name)))
+        assert [case.question for case in cases] == ["6 * 2?", "7 * 2?"], name
+        assert {tuple(each.kind for each in case.assertions) for case in cases} == {("contains", "is-json")}
+        alone = read_cases(tmp_path / name, prompt="{{a}}?")
+        assert [(case.id, case.question) for case in alone] == [("1.1", "6?"), ("1.2", "7?")]
 
 
 def test_a_prompt_may_be_an_object_or_a_file_of_text(tmp_path: Path) -> None:
