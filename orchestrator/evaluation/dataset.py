@@ -21,7 +21,7 @@ from orchestrator.config.yaml_loader import load_located
 from orchestrator.errors import ConfigError, InvalidArgument
 from orchestrator.evaluation.assertions import NAMES, RUBRIC, check_assertion
 from orchestrator.evaluation.case import Assertion, Case
-from orchestrator.evaluation.promptfoo import expanded, read_promptfoo, read_text
+from orchestrator.evaluation.promptfoo import asserted, expanded, read_promptfoo, read_text
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 
 QUESTIONS = ("question", "query", "input", "prompt", "messages")
@@ -189,8 +189,8 @@ def _targets(row: JsonMapping) -> tuple[str, ...]:
 
 
 def _assertions(row: JsonMapping, where: str) -> tuple[Assertion, ...]:
-    stated: list[Any] = list(row.get("assert") or ())
-    stated += [value for name, value in row.items() if COLUMN_OF_EXPECTED.fullmatch(name) and value not in (None, "")]
+    cells = [value for name, value in row.items() if COLUMN_OF_EXPECTED.fullmatch(name) and value not in (None, "")]
+    stated = [*asserted(row, where), *cells]
     found = []
     for one in stated:
         if isinstance(one, Mapping):

@@ -43,9 +43,13 @@ def read_promptfoo(path: Path, stated: JsonValue, *, prompt: str | None) -> Prom
         )
     if prompt is None and listed:
         prompt = _prompt(path, listed[0])
-    tests, defaults = stated.get("tests"), _mapping(stated.get("defaultTest"))
-    _check(defaults, f"{path}: defaultTest")
-    return PromptfooFile(tests, prompt, defaults)
+    shared = stated.get("defaultTest") or {}
+    if not isinstance(shared, dict):
+        raise ConfigError(
+            f"{path}: defaultTest is {shared!r:.80}", remedy="Write it here: `vars`, `assert`, `threshold`"
+        )
+    _check(shared, f"{path}: defaultTest")
+    return PromptfooFile(stated.get("tests"), prompt, shared)
 
 
 def _prompt(path: Path, stated: JsonValue) -> str:
@@ -80,12 +84,23 @@ def expanded(row: object, where: str, name: str, defaults: JsonMapping) -> Itera
         yield row, name
         return
     _check(row, where)
-    merged = {**defaults, **row, "assert": [*(row.get("assert") or ()), *(defaults.get("assert") or ())]}
+    merged = {**defaults, **row, "assert": [*asserted(row, where), *asserted(defaults, where)]}
     variables = {**_mapping(defaults.get("vars")), **_mapping(row.get("vars"))}
     combined = list(_combinations(variables))
     for place, one in enumerate(combined, 1):
         called = name if len(combined) == 1 else f"{name}.{place}"
         yield {**merged, **({"vars": one} if variables else {})}, called
+
+
+def asserted(row: JsonMapping, where: str) -> list[JsonValue]:
+    """What an answer to a row is held to, as it is stated. Raises `ConfigError` where that is no list."""
+    stated = row.get("assert")
+    if stated in (None, ""):
+        return []
+    if not isinstance(stated, list):
+        told = f"{where}: assert is {stated!r:.80}, and no list"
+        raise ConfigError(told, remedy="Write `assert: [{type: contains, value: Paris}]`")
+    return stated
 
 
 def _mapping(stated: object) -> JsonObject:

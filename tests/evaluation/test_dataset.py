@@ -131,6 +131,10 @@ def test_a_conversation_among_the_variables_is_no_list_of_tests(tmp_path: Path) 
         ("q.csv", "question,__expected\n6?,javascript:output.length\n", "unknown assertion 'javascript'"),
         ("q.csv", "question,__expected\n6?,fn:output.length\n", "unknown assertion 'fn'"),
         ("q.yaml", "prompts: ['{{a}}', 'b {{a}}']\ntests: [{vars: {a: 1}, assert: []}]", "it has 2 prompts"),
+        ("q.yaml", "- {vars: {question: a}, assert: {type: contains, value: a}}", "assert is .* and no list"),
+        ("q.yaml", "- {vars: {question: a}, assert: 'contains: a'}", "assert is 'contains: a', and no list"),
+        ("q.jsonl", '{"question": "a", "assert": {"type": "is-json"}}', "assert is .* and no list"),
+        ("q.yaml", "defaultTest: file://d.yaml\ntests: [{vars: {question: a}}]", "defaultTest is 'file://d.yaml'"),
         ("q.yaml", "prompts: [file://p.py]\ntests: [{vars: {a: 1}, assert: []}]", "is no text"),
         ("q.yaml", "prompts: [file://p.txt]\ntests: [{vars: {a: 1}, assert: []}]", "cannot be read"),
         (
